@@ -1,0 +1,1 @@
+"""Command line: options in, one frozen options object out; no heavy import."""

@@ -1,0 +1,1 @@
+"""Engines run the network: a weights file in, saliency maps out."""

@@ -1,0 +1,86 @@
+"""Exit codes and the errors that a user can cause.
+
+U2cutError
+├── UsageError      2   options or arguments that contradict each other
+├── InputError      3   a photo or a list that can't be read
+├── OutputError     4   a result that can't be written
+├── WeightsError    5   weights that can't be had, or aren't what they claim to be
+├── DeviceError     6   a device, engine or precision that was asked for and is missing
+├── DataError       7   training or evaluation data at fault
+├── PartialFailure  8   several inputs, some failed
+└── Interrupted   130   stopped by the user
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the command line; see the README's table."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    INPUT = 3
+    OUTPUT = 4
+    WEIGHTS = 5
+    DEVICE = 6
+    DATA = 7
+    PARTIAL = 8
+    INTERRUPTED = 130
+
+
+class U2cutError(Exception):
+    """Base of every error that u2cut raises on purpose.
+
+    The message says what is wrong, with which file, and what to do.
+    """
+
+    exit_code = ExitCode.BUG
+
+
+class UsageError(U2cutError):
+    """Options or arguments that contradict each other."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InputError(U2cutError):
+    """A photo, or a list of photos, that can't be read."""
+
+    exit_code = ExitCode.INPUT
+
+
+class OutputError(U2cutError):
+    """A result that can't be written."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+class WeightsError(U2cutError):
+    """Weights that can't be had, or aren't what they claim to be."""
+
+    exit_code = ExitCode.WEIGHTS
+
+
+class DeviceError(U2cutError):
+    """A device, engine or precision that was asked for and is missing."""
+
+    exit_code = ExitCode.DEVICE
+
+
+class DataError(U2cutError):
+    """Training or evaluation data at fault."""
+
+    exit_code = ExitCode.DATA
+
+
+class PartialFailure(U2cutError):
+    """Several inputs, of which some failed."""
+
+    exit_code = ExitCode.PARTIAL
+
+
+class Interrupted(U2cutError):
+    """Stopped by the user (Ctrl-C or SIGTERM)."""
+
+    exit_code = ExitCode.INTERRUPTED

@@ -1,0 +1,1 @@
+"""The paper's metrics, and the report around them."""

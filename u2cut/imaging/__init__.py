@@ -1,0 +1,1 @@
+"""Decode, composite, encode: bytes in, bytes out; no paths, no torch."""

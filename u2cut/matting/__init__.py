@@ -1,0 +1,1 @@
+"""Alpha mattes and foreground colours: arrays in, arrays out; no PIL, no torch."""

@@ -1,0 +1,1 @@
+"""From inputs to outputs: planning, bounded stages, atomic writing."""

@@ -1,0 +1,1 @@
+"""Which weights there are, and how a name or path becomes a verified local file."""

@@ -89,9 +89,7 @@ class ConvBNReLU(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, dilation: int = 1) -> None:
         super().__init__()
-        self.conv_s1 = nn.Conv2d(
-            in_channels, out_channels, 3, padding=dilation, dilation=dilation
-        )
+        self.conv_s1 = nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
         self.bn_s1 = nn.BatchNorm2d(out_channels)
         self.relu_s1 = nn.ReLU(inplace=True)
 
@@ -118,9 +116,7 @@ class RSU(nn.Module):
         self.rebnconvin = ConvBNReLU(i, o)
         for level in range(1, depth + 1):
             dilation = self._dilation(level)
-            self.add_module(
-                f"rebnconv{level}", ConvBNReLU(o if level == 1 else m, m, dilation)
-            )
+            self.add_module(f"rebnconv{level}", ConvBNReLU(o if level == 1 else m, m, dilation))
         for level in range(depth - 1, 0, -1):
             dilation = self._dilation(level)
             self.add_module(
@@ -149,7 +145,8 @@ class RSU(nn.Module):
             skip = skips.pop()
             h = torch.cat((upsample_to(h, skip), skip), dim=1)
             h = self.get_submodule(f"rebnconv{level}d")(h)
-        return h + x
+        out: Tensor = h + x
+        return out
 
 
 class U2Net(nn.Module):
@@ -197,9 +194,7 @@ class U2Net(nn.Module):
 
     def side_outputs(self, x: Tensor) -> list[Tensor]:
         """Return the logits of the six side outputs, each at its own resolution, finest first."""
-        return [
-            self.get_submodule(f"side{k}")(f) for k, f in enumerate(self.features(x), start=1)
-        ]
+        return [self.get_submodule(f"side{k}")(f) for k, f in enumerate(self.features(x), start=1)]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the logits of the fused map and of the six side outputs.

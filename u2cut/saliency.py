@@ -28,15 +28,15 @@ def shrink(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         RGB, (size, size, 3) uint8.
     """
     height, width = image.shape[:2]
-    if (height, width) == (size, size):
-        return image
-    if (height >= size) == (width >= size):
-        method = cv2.INTER_AREA if height >= size else cv2.INTER_LINEAR
-        return cv2.resize(image, (size, size), interpolation=method)
-    # cv2's area mode falls back to bilinear, with aliasing, when one of the axes grows.
-    shrunk = (min(width, size), min(height, size))
-    image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    small = image
+    if height > size or width > size:
+        # One axis at a time: cv2's area mode aliases when either axis grows.
+        shrunk = (min(width, size), min(height, size))
+        small = np.asarray(cv2.resize(small, shrunk, interpolation=cv2.INTER_AREA), np.uint8)
+    if height < size or width < size:
+        grown = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
+        small = np.asarray(grown, np.uint8)
+    return small
 
 
 def prepare(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:

@@ -1,0 +1,59 @@
+"""The command tree, and the one place where an error becomes an exit code."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from u2cut import __version__
+from u2cut.errors import ExitCode, U2cutError
+
+app = typer.Typer(
+    name="u2cut",
+    help="Cut the subject out of photos with U²-Net.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"u2cut {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    Args:
+        arguments: What follows ``u2cut``; None reads ``sys.argv``.
+    """
+    try:
+        code = app(args=arguments, prog_name="u2cut", standalone_mode=True)
+    except SystemExit as e:
+        code = e.code
+    except U2cutError as e:
+        if str(e):
+            print(f"u2cut: error: {e}", file=sys.stderr)  # noqa: T201
+        return int(e.exit_code)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    except Exception:
+        traceback.print_exc()
+        return int(ExitCode.BUG)
+    return code if isinstance(code, int) else int(ExitCode.OK)

@@ -1,0 +1,110 @@
+"""The three standard streams: a guarded stdout, logs and progress on stderr, safe names."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Protocol
+
+logger = logging.getLogger("u2cut")
+
+
+@contextmanager
+def protect_stdout() -> Iterator[BinaryIO]:
+    """Keep stdout for the caller alone.
+
+    File descriptor 1 points at stderr while the context is open, so whatever a library prints
+    (from Python or from C) lands there. The yielded stream is the real stdout, unbuffered.
+    """
+    sys.stdout.flush()
+    real = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(real), "wb", buffering=0) as stream:
+            yield stream
+    finally:
+        # What Python buffered for "stdout" meanwhile was a library's: it goes to stderr too.
+        sys.stdout.flush()
+        os.dup2(real, 1)
+        os.close(real)
+
+
+class _Formatter(logging.Formatter):
+    """``u2cut: warning: text``; information and debugging without a level."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        return f"u2cut: {level}{text}"
+
+
+class _StderrHandler(logging.Handler):
+    """Writes above a progress bar, if one is on the terminal, instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+            if "tqdm" in sys.modules:
+                from tqdm import tqdm
+
+                tqdm.write(line, file=sys.stderr)
+            else:
+                sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass  # a closed stderr must not cost a photo
+
+
+def configure_logging(*, quiet: bool = False, verbose: bool = False) -> None:
+    """Send u2cut's log to stderr: errors only, warnings (the default) or everything."""
+    handler = _StderrHandler()
+    handler.setFormatter(_Formatter("%(message)s"))
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+    logger.propagate = False
+
+
+def printable(text: object) -> str:
+    r"""Escape what could forge a line or drive a terminal: ``a\nb`` shows as ``a\\nb``."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for c in str(text)
+    )
+
+
+class Progress(Protocol):
+    """A progress bar's face."""
+
+    def update(self, n: int = 1) -> bool | None:
+        """Move on by ``n``."""
+
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+        """Show a short text behind the bar."""
+
+
+@contextmanager
+def progress(
+    total: int | None, *, unit: str, label: str | None = None, quiet: bool = False
+) -> Iterator[Progress]:
+    """Show a progress bar on stderr, on a terminal only.
+
+    Args:
+        total: How many units there will be; None when nobody knows.
+        unit: What is counted, "photo" or "B" (bytes, with prefixes).
+        label: A short text before the bar.
+        quiet: Show nothing.
+    """
+    from tqdm import tqdm
+
+    with tqdm(
+        total=total,
+        unit=unit,
+        desc=label,
+        unit_scale=unit == "B",
+        unit_divisor=1024 if unit == "B" else 1000,
+        disable=quiet or not sys.stderr.isatty(),
+        dynamic_ncols=True,
+        file=sys.stderr,
+    ) as bar:
+        yield bar

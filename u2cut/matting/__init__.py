@@ -1,1 +1,19 @@
-"""Alpha mattes and foreground colours: arrays in, arrays out; no PIL, no torch."""
+"""From a saliency map to an alpha matte and clean colours: arrays in, arrays out."""
+
+from u2cut.matting.alpha import Method, alpha_matte
+from u2cut.matting.clean import clean, erode, feather, largest
+from u2cut.matting.foreground import foreground
+from u2cut.matting.trimap import trimap
+from u2cut.matting.zoom import second_look
+
+__all__ = [
+    "Method",
+    "alpha_matte",
+    "clean",
+    "erode",
+    "feather",
+    "foreground",
+    "largest",
+    "second_look",
+    "trimap",
+]

@@ -1,0 +1,40 @@
+"""What the map is sure of: background, foreground, and the unknown band between them."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BACKGROUND: Final = 0
+UNKNOWN: Final = 128
+FOREGROUND: Final = 255
+
+
+def trimap(
+    saliency: NDArray[np.float32], shape: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Sort the pixels into background, unknown and foreground.
+
+    The band is where the map wavers, widened in proportion to the map's own pixels, so it
+    keeps its place on the photo whatever the photo's size.
+
+    Args:
+        saliency: Saliency map of any resolution, (h, w) float32 in [0, 1].
+        shape: (height, width) of the result; None keeps the map's.
+
+    Returns:
+        (height, width) uint8: 0 background, 128 unknown, 255 foreground.
+    """
+    reach = max(1, round(max(saliency.shape) / 100))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    subject = (saliency > 0.5).astype(np.uint8)
+    sure = cv2.erode((saliency > 0.9).astype(np.uint8), kernel)
+    possible = cv2.dilate((saliency > 0.1).astype(np.uint8) | subject, kernel)
+    regions = np.full(saliency.shape, UNKNOWN, np.uint8)
+    regions[sure > 0] = FOREGROUND
+    regions[possible == 0] = BACKGROUND
+    if shape is None or shape == regions.shape:
+        return regions
+    grown = cv2.resize(regions, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(grown, np.uint8)

@@ -1,0 +1,191 @@
+"""Data sets on disk: photos paired with their masks, by name.
+
+A set is a folder that holds ``images`` and ``masks``, or DUTS's own ``NAME-Image`` and
+``NAME-Mask``. A photo and its mask share a stem; their formats are free.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from u2cut.errors import DataError
+from u2cut.stdio import printable
+
+_LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photo and its mask.
+
+    Attributes:
+        name: ``SET/stem``, as lists of names spell it.
+        image: The photo's file.
+        mask: The mask's file.
+    """
+
+    name: str
+    image: Path
+    mask: Path
+
+    @property
+    def group(self) -> str:
+        """The set's name."""
+        return self.name.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a search found.
+
+    Attributes:
+        pairs: Complete pairs, ordered by folder, then by stem.
+        problems: One line for each file that can't be paired: which, and why.
+    """
+
+    pairs: tuple[Pair, ...]
+    problems: tuple[str, ...]
+
+
+def find_pairs(roots: Sequence[Path]) -> list[Pair]:
+    """Find every pair in some folders.
+
+    Args:
+        roots: Folders that are a set, or hold sets at any depth.
+
+    Raises:
+        DataError: A folder holds no set, or a file has no partner; all of them are named.
+    """
+    found = scan(roots)
+    refuse(found.problems)
+    return list(found.pairs)
+
+
+def scan(roots: Sequence[Path]) -> Scan:
+    """Find every pair in some folders, and every file that has no partner.
+
+    Args:
+        roots: Folders that are a set, or hold sets at any depth.
+
+    Raises:
+        DataError: A folder is missing or holds no set.
+    """
+    parts = [scan_folders(*folders) for root in roots for folders in _sets(root)]
+    return Scan(
+        pairs=tuple(pair for part in parts for pair in part.pairs),
+        problems=tuple(problem for part in parts for problem in part.problems),
+    )
+
+
+def scan_folders(images: Path, masks: Path, group: str | None = None) -> Scan:
+    """Pair the files of a folder of photos with those of a folder of masks.
+
+    Args:
+        images: Folder of photos.
+        masks: Folder of masks.
+        group: The set's name; by default the name of the folder around ``images``.
+
+    Raises:
+        DataError: A folder is missing or can't be read.
+    """
+    group = group or images.resolve().parent.name
+    problems: list[str] = []
+    photos = _by_stem(images, problems)
+    truths = _by_stem(masks, problems)
+    problems += [f"{printable(photos[s])}: no mask" for s in sorted(photos.keys() - truths.keys())]
+    problems += [f"{printable(truths[s])}: no photo" for s in sorted(truths.keys() - photos.keys())]
+    shared = sorted(photos.keys() & truths.keys())
+    return Scan(
+        pairs=tuple(Pair(f"{group}/{stem}", photos[stem], truths[stem]) for stem in shared),
+        problems=tuple(problems),
+    )
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise a ``DataError`` that lists the problems, if there are any."""
+    if problems:
+        count = f"{len(problems)} file{'s' if len(problems) > 1 else ''} at fault"
+        raise DataError("\n  ".join([f"the data has {count}:", *problems]))
+
+
+def read_names(path: Path) -> frozenset[str]:
+    """Read a list of names: ``SET/stem``, one a line; ``#`` starts a comment line.
+
+    Raises:
+        DataError: The list can't be read, or is empty.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as e:
+        raise DataError(f"{printable(path)}: can't read this list of names: {e}") from e
+    names = frozenset(line for line in lines if line and not line.startswith("#"))
+    if not names:
+        raise DataError(f"{printable(path)}: this list names nothing")
+    return names
+
+
+def restrict(pairs: Iterable[Pair], names: frozenset[str]) -> list[Pair]:
+    """Keep the pairs that a list names.
+
+    Raises:
+        DataError: The list names pairs that aren't there; all of them are named.
+    """
+    kept = [pair for pair in pairs if pair.name in names]
+    refuse([f"{printable(n)}: not in the data" for n in sorted(names - {p.name for p in kept})])
+    return kept
+
+
+def _sets(root: Path) -> list[tuple[Path, Path, str]]:
+    """The sets in a folder as (images, masks, name), in the order of their paths."""
+    if not root.is_dir():
+        raise DataError(f"{printable(root)}: no such folder")
+    found = []
+    for folder, below, _ in os.walk(root):
+        here = _sets_in(Path(folder), below)
+        found += here
+        taken = {path.name for images, masks, _ in here for path in (images, masks)}
+        below[:] = sorted(name for name in below if name not in taken)
+    if not found:
+        raise DataError(
+            f"{printable(root)}: no data set in it; a set is a folder with images/ and masks/ "
+            "(or NAME-Image/ and NAME-Mask/)"
+        )
+    return found
+
+
+def _sets_in(folder: Path, below: Sequence[str]) -> list[tuple[Path, Path, str]]:
+    """The sets whose two folders lie directly in ``folder``."""
+    spelled = {name.lower(): name for name in below}
+    sets = []
+    for name in sorted(spelled):
+        stem = name.removesuffix("-image")
+        if name == "images":
+            partner, group = "masks", folder.resolve().name
+        elif stem != name:
+            partner, group = f"{stem}-mask", spelled[name][: len(stem)]
+        else:
+            continue
+        if partner in spelled:
+            sets.append((folder / spelled[name], folder / spelled[partner], group))
+    return sets
+
+
+def _by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
+    """The visible files of a folder by stem; whatever can't be one goes to ``problems``."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as e:
+        raise DataError(f"{printable(folder)}: can't read this folder: {e.strerror}") from e
+    files: dict[str, Path] = {}
+    for path in entries:
+        if path.name.startswith(".") or path.name.lower() in _LITTER:
+            continue
+        if path.is_dir():
+            problems.append(f"{printable(path)}: a folder among the files of a set")
+        elif path.stem in files:
+            problems.append(f"{printable(path)}: same stem as {printable(files[path.stem].name)}")
+        else:
+            files[path.stem] = path
+    return files

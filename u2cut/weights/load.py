@@ -1,0 +1,151 @@
+"""A weight file from anyone becomes a network, or a ``WeightsError``; nothing in it is executed."""
+
+import pickle
+import stat
+import zipfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from u2cut.errors import WeightsError
+from u2cut.model import VARIANTS, U2Net, Variant
+from u2cut.stdio import printable
+
+# The larger of the two networks takes 176 MB in fp32 and twice that in fp64.
+MAX_BYTES = 400_000_000
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def load_network(path: Path) -> U2Net:
+    """Load either of the two networks from a ``.safetensors`` or an official ``.pth`` file.
+
+    Which network it is, is read from the tensors. Half and double precision become fp32.
+
+    Returns:
+        The network on the CPU, in fp32 and in evaluation mode.
+
+    Raises:
+        WeightsError: The file can't be read, isn't exactly one of the two networks, or holds
+            NaN, infinity or code.
+    """
+    state = _checked(_read(path), path)
+    with torch.device("meta"):
+        network = U2Net(_closest_variant(state))
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.eval()
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    """Read the tensors of a file, by what it holds and not by its name."""
+    name = printable(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise WeightsError(f"{name}: not a file, so it can't hold weights")
+        if status.st_size > MAX_BYTES:
+            raise WeightsError(
+                f"{name}: {status.st_size:,} bytes are too many; the largest U²-Net has 176 million"
+            )
+        with path.open("rb") as file:
+            head = file.read(9)
+        if head[8:] == b"{":
+            return load_file(path)
+        if head.startswith(b"PK"):
+            _refuse_zip_bomb(path)
+        elif not head.startswith(b"\x80"):
+            raise WeightsError(
+                f"{name}: neither a .safetensors nor a .pth file"
+                + (" (it is empty)" if not head else "")
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as e:
+        raise WeightsError(f"{name}: {e.strerror or e}") from e
+    except pickle.UnpicklingError as e:
+        reason = str(e).partition("Unsupported global: ")[2].partition(" was not")[0]
+        raise WeightsError(
+            f"{name}: refused, because it holds code or objects besides tensors"
+            + (f" ({printable(reason)})" if reason else "")
+        ) from e
+    except (SafetensorError, zipfile.BadZipFile) as e:
+        raise WeightsError(f"{name}: broken or truncated: {printable(e)}") from e
+    except WeightsError:
+        raise
+    except Exception as e:  # torch's readers answer broken files with a dozen types
+        raise WeightsError(
+            f"{name}: broken or truncated ({type(e).__name__}: {printable(str(e)[:200])})"
+        ) from e
+    if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
+        raise WeightsError(f"{name}: not a dictionary of tensors by name")
+    return state
+
+
+def _refuse_zip_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        total = sum(member.file_size for member in archive.infolist())
+    if total > MAX_BYTES:
+        raise WeightsError(f"{printable(path)}: unpacks to {total:,} bytes, too many for a U²-Net")
+
+
+def _checked(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return fp32 copies of the tensors, once names, shapes, types and values are right."""
+    name = printable(path)
+    expected = _shapes(_closest_variant(state))
+    missing = [key for key in expected if key not in state]
+    surplus = [key for key in state if key not in expected]
+    if missing or surplus:
+        faults = [
+            f"{len(keys)} {word} ({_some(keys)})"
+            for word, keys in (("missing", missing), ("surplus", surplus))
+            if keys
+        ]
+        raise WeightsError(
+            f"{name}: not the weights of U²-Net or U²-Net†; tensors: {'; '.join(faults)}"
+        )
+    wrong = [key for key, shape in expected.items() if _shape(state[key]) != shape]
+    if wrong:
+        raise WeightsError(
+            f"{name}: {len(wrong)} tensors have the wrong shape ({_some(wrong)}); "
+            f"{wrong[0]} is {_shape(state[wrong[0]])} where {expected[wrong[0]]} belongs"
+        )
+    return {key: _checked_tensor(state[key], key, name) for key in expected}
+
+
+def _checked_tensor(tensor: Tensor, key: str, name: str) -> Tensor:
+    counter = key.endswith("num_batches_tracked")
+    if tensor.dtype not in ((torch.int64,) if counter else FLOATS) or (
+        tensor.layout is not torch.strided or tensor.device.type != "cpu"
+    ):
+        raise WeightsError(f"{name}: {key} is no plain tensor of numbers ({tensor.dtype})")
+    # A copy shares memory neither with another tensor nor with the file, which may change.
+    plain = tensor.detach().to(torch.int64 if counter else torch.float32, copy=True).contiguous()
+    if not bool(torch.isfinite(plain).all()):
+        raise WeightsError(f"{name}: {key} holds NaN or infinity; the file is damaged")
+    return plain
+
+
+def _closest_variant(state: Mapping[str, Tensor]) -> Variant:
+    """Return the network with which most of the tensors agree in name and shape."""
+
+    def agreements(variant: Variant) -> int:
+        return sum(_shape(state.get(k)) == shape for k, shape in _shapes(variant).items())
+
+    return max(VARIANTS.values(), key=agreements)
+
+
+@cache
+def _shapes(variant: Variant) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {key: tuple(tensor.shape) for key, tensor in U2Net(variant).state_dict().items()}
+
+
+def _shape(tensor: object) -> tuple[int, ...] | None:
+    return tuple(tensor.shape) if isinstance(tensor, Tensor) else None
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(printable(key[:60]) for key in keys[:3]) + (", …" if len(keys) > 3 else "")

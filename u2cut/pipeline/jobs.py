@@ -1,0 +1,349 @@
+"""Planning: inputs and an output become jobs; every refusal happens here, before any work.
+
+A plan holds a few bytes an input, however many there are: the jobs themselves are spooled to
+an unnamed temporary file.
+"""
+
+import glob
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Self
+
+from u2cut.errors import InputError, OutputError, UsageError
+from u2cut.pipeline.options import InputOptions, OutputOptions
+from u2cut.stdio import logger, printable
+
+STD = "-"
+
+# The endings that a folder is searched for, and those that may be written.
+READABLE = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .avif .heic .heif".split()
+)
+FORMATS = {
+    ".png": "png",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".avif": "avif",
+    ".jpg": "jpg",
+    ".jpeg": "jpg",
+}
+# os.sep-free names longer than this can't be created on the usual file systems.
+_NAME_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One input and its output; either may be ``STD``, the standard stream."""
+
+    source: str
+    target: str
+
+    @property
+    def format(self) -> str | None:
+        """The format that the target's ending names, if any."""
+        return FORMATS.get(Path(self.target).suffix.lower())
+
+
+class Plan:
+    """The jobs of a run, in input order; iterate as often as you like."""
+
+    def __init__(self) -> None:
+        self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="u2cut-plan-")  # noqa: SIM115
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Job]:
+        position, rest = 0, b""
+        while True:
+            self._spool.seek(position)  # others may read or append meanwhile
+            chunk = self._spool.read(1 << 16)
+            if not chunk:
+                return
+            position += len(chunk)
+            *records, rest = (rest + chunk).split(b"\0\0")
+            for record in records:
+                source, target = record.split(b"\0")
+                yield Job(os.fsdecode(source), os.fsdecode(target))
+
+    def _append(self, job: Job) -> None:
+        self._spool.seek(0, os.SEEK_END)
+        self._spool.write(os.fsencode(job.source) + b"\0" + os.fsencode(job.target) + b"\0\0")
+        self._count += 1
+
+    def close(self) -> None:
+        """Let go of the spool."""
+        self._spool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A photo's path, and its place in the tree under OUT."""
+
+    path: str
+    relative: str
+
+
+def plan(inputs: InputOptions, output: OutputOptions, *, label: str) -> Plan:
+    """Pair every input with its output.
+
+    Args:
+        inputs: Which photos.
+        output: Where to.
+        label: Goes into the names of outputs beside their inputs: ``a.LABEL.png``.
+
+    Raises:
+        UsageError: Options contradict each other.
+        InputError: There is nothing to do, or the list can't be read.
+        OutputError: An output exists, is an input, or belongs to two inputs.
+    """
+    if not inputs.inputs and inputs.from_file is None:
+        raise UsageError("no input: name photos, folders, '-' for stdin, or --from-file LIST")
+    if STD in inputs.inputs and (inputs.from_file == STD or inputs.inputs.count(STD) > 1):
+        raise UsageError("stdin can be read only once: it is named twice")
+    planned = Plan()
+    try:
+        _Planner(inputs, output, label, planned).fill()
+    except BaseException:
+        planned.close()
+        raise
+    if not len(planned):
+        planned.close()
+        raise InputError(
+            f"no photos found in {', '.join(map(printable, inputs.inputs)) or inputs.from_file}: "
+            f"looked for {' '.join(sorted(e[1:] for e in READABLE))}"
+            + ("" if inputs.recursive else "; --recursive goes into folders inside")
+        )
+    return planned
+
+
+class _Planner:
+    def __init__(
+        self, inputs: InputOptions, output: OutputOptions, label: str, planned: Plan
+    ) -> None:
+        self.inputs = inputs
+        self.output = output
+        self.label = label
+        self.plan = planned
+        self.folder = self._target_is_folder()
+        self.ending = output.format or "png"
+        self.targets: set[int] = set()
+        self.input_files: set[tuple[int, int]] = set()
+
+    def _target_is_folder(self) -> bool:
+        target = self.output.target
+        if target is None or target == STD:
+            return False
+        if target.endswith(("/", os.sep)) or Path(target).is_dir():
+            return True
+        known = Path(target).suffix.lower() in FORMATS
+        if Path(target).suffix and not known and self.output.format is None:
+            raise UsageError(
+                f"{printable(target)}: can't write files of this kind; "
+                f"use {' '.join(FORMATS)}, or --format"
+            )
+        return not Path(target).suffix
+
+    def fill(self) -> None:
+        single = None
+        for source in self._sources():
+            if single is None and not len(self.plan):
+                single = source
+            self._add(source)
+        if len(self.plan) > 1:
+            self._refuse_single_target()
+        if self.output.overwrite:
+            self._refuse_overwritten_inputs()
+
+    def _refuse_single_target(self) -> None:
+        target = self.output.target
+        if target == STD:
+            raise UsageError(f"stdout takes one picture, but there are {len(self.plan)} inputs")
+        if target is not None and not self.folder:
+            raise UsageError(
+                f"{printable(target)} is one file, but there are {len(self.plan)} inputs: "
+                "name a folder"
+            )
+
+    # From inputs to sources
+
+    def _sources(self) -> Iterator[_Source]:
+        for text in self.inputs.inputs:
+            if text == STD:
+                yield _Source(STD, "stdin")
+            elif os.path.isdir(text):  # noqa: PTH112  (as fast as it gets, for a million)
+                yield from self._in_folder(text)
+            elif not os.path.lexists(text) and glob.has_magic(text):
+                yield from self._matching(text)
+            else:
+                yield _Source(text, os.path.basename(text))  # noqa: PTH119
+        if self.inputs.from_file is not None:
+            for text in self._listed(self.inputs.from_file):
+                if os.path.isdir(text):  # noqa: PTH112
+                    yield from self._in_folder(text)
+                else:
+                    yield _Source(text, os.path.basename(text))  # noqa: PTH119
+
+    def _matching(self, pattern: str) -> Iterator[_Source]:
+        found = False
+        for text in sorted(glob.iglob(pattern, recursive=True)):
+            found = True
+            if os.path.isdir(text):  # noqa: PTH112
+                yield from self._in_folder(text)
+            else:
+                yield _Source(text, os.path.basename(text))  # noqa: PTH119
+        if not found:
+            yield _Source(pattern, os.path.basename(pattern))  # noqa: PTH119  (fails when read)
+
+    def _in_folder(self, root: str) -> Iterator[_Source]:
+        output = None
+        if self.folder and self.output.target is not None:
+            output = os.path.realpath(self.output.target)
+        stack = [root]
+        while stack:
+            folder = stack.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    found = sorted(entries, key=lambda e: e.name)
+            except OSError as e:
+                logger.warning("%s: can't be listed (%s)", printable(folder), e.strerror)
+                continue
+            below = []
+            for entry in found:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    # Results of an earlier run aren't photos of this one.
+                    if self.inputs.recursive and os.path.realpath(entry.path) != output:
+                        below.append(entry.path)
+                elif self._looks_like_photo(entry.name):
+                    yield _Source(entry.path, os.path.relpath(entry.path, root))
+            stack.extend(reversed(below))
+
+    def _looks_like_photo(self, name: str) -> bool:
+        stem, ending = os.path.splitext(name)  # noqa: PTH122
+        if self.output.target is None and stem.endswith((".cutout", ".mask")):
+            return False
+        return ending.lower() in READABLE
+
+    def _listed(self, path: str) -> Iterator[str]:
+        separator = b"\0" if self.inputs.null_separated else b"\n"
+        try:
+            stream = sys.stdin.buffer if path == STD else Path(path).open("rb")
+            with closing(stream):
+                rest = b""
+                while chunk := stream.read(1 << 16):
+                    *entries, rest = (rest + chunk).split(separator)
+                    yield from self._entries(entries)
+                yield from self._entries([rest])
+        except OSError as e:
+            raise InputError(f"{printable(path)}: the list can't be read ({e.strerror})") from e
+
+    def _entries(self, entries: list[bytes]) -> Iterator[str]:
+        for entry in entries:
+            text = entry if self.inputs.null_separated else entry.rstrip(b"\r")
+            if b"\0" in text:
+                raise InputError(
+                    f"{printable(self.inputs.from_file)}: the list holds NUL bytes; use -0"
+                )
+            if text:
+                yield os.fsdecode(text)
+
+    # From sources to jobs
+
+    def _add(self, source: _Source) -> None:
+        job = Job(source.path, self._target_of(source))
+        if job.target != STD:
+            self._refuse_shared_target(job)
+            self._refuse_existing_target(job)
+        self.plan._append(job)
+        if self.output.overwrite and source.path != STD and (at := _identity(source.path)):
+            self.input_files.add(at)
+
+    def _target_of(self, source: _Source) -> str:
+        target = self.output.target
+        if target is None:
+            if source.path == STD:
+                return STD
+            return os.path.join(  # noqa: PTH118
+                os.path.dirname(source.path),  # noqa: PTH120
+                self._named(os.path.basename(source.path), f".{self.label}"),  # noqa: PTH119
+            )
+        if not self.folder:
+            return target
+        folder, name = os.path.split(source.relative)
+        return os.path.join(target, folder, self._named(name, ""))  # noqa: PTH118
+
+    def _named(self, name: str, label: str) -> str:
+        stem, ending = os.path.splitext(name)  # noqa: PTH122
+        if self.output.keep_ending or (ending and ending.lower() not in READABLE):
+            stem = name
+        tail = f"{label}.{self.ending}"
+        room = _NAME_BYTES - len(tail)
+        if len(os.fsencode(stem)) > room:
+            stem = os.fsencode(stem)[:room].decode("utf-8", "ignore")
+        return stem + tail
+
+    def _refuse_shared_target(self, job: Job) -> None:
+        where = os.path.normcase(os.path.abspath(job.target))  # noqa: PTH100
+        key = hash(where)
+        if key not in self.targets:
+            self.targets.add(key)
+            return
+        if not self.folder and self.output.target is not None:
+            return  # one file for several inputs: refused with a better message
+        for other in self.plan:
+            if os.path.normcase(os.path.abspath(other.target)) == where:  # noqa: PTH100
+                raise OutputError(
+                    f"{printable(other.source)} and {printable(job.source)} would both be "
+                    f"written to {printable(job.target)}: run them into different folders, "
+                    "give their folder with --recursive to keep its tree, or use --keep-ending"
+                )
+
+    def _refuse_existing_target(self, job: Job) -> None:
+        at = _identity(job.target)
+        if at is None:
+            return
+        if at == _identity(job.source):
+            raise OutputError(
+                f"{printable(job.target)}: the output would replace its own input; "
+                "choose another -o"
+            )
+        if Path(job.target).is_dir():
+            raise OutputError(f"{printable(job.target)}: is a folder")
+        if not (self.output.overwrite or self.output.skip_existing):
+            raise OutputError(
+                f"{printable(job.target)}: exists already; --overwrite replaces it, "
+                "--skip-existing leaves it and goes on with the others"
+            )
+
+    def _refuse_overwritten_inputs(self) -> None:
+        for job in self.plan:
+            at = _identity(job.target) if job.target != STD else None
+            if at is not None and at in self.input_files:
+                raise OutputError(
+                    f"{printable(job.target)}: the output of {printable(job.source)} would "
+                    "replace another input; choose another -o"
+                )
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what makes two paths the same file, or None if there is nothing."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

@@ -56,3 +56,46 @@ def prepare(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     small -= MEAN
     small /= STD
     return np.ascontiguousarray(small.transpose(2, 0, 1))
+
+
+# A network that sees a subject is sure of it somewhere; below this, min-max would only
+# stretch noise to full contrast.
+SUBJECT_PEAK: Final = 0.3
+_FLAT: Final = 1e-6
+
+
+def normalise(fused: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Stretch a fused map to [0, 1], as the authors do; a flat map becomes all 0.
+
+    Args:
+        fused: Probabilities, (s, s) float32 in [0, 1].
+
+    Returns:
+        Saliency map, (s, s) float32 in [0, 1].
+    """
+    low, high = float(fused.min()), float(fused.max())
+    if high - low < _FLAT:
+        return np.zeros_like(fused)
+    return (fused - low) / (high - low)
+
+
+def restore(fused: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Turn a fused map into a saliency map, unless the photo has no subject.
+
+    Args:
+        fused: Probabilities, (s, s) float32 in [0, 1].
+
+    Returns:
+        Saliency map, (s, s) float32 in [0, 1], min-max normalised; None without a subject.
+    """
+    if float(fused.max()) < SUBJECT_PEAK:
+        return None
+    return normalise(fused)
+
+
+def enlarge(saliency: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize a saliency map bilinearly to (height, width)."""
+    if saliency.shape == shape:
+        return saliency
+    grown = cv2.resize(saliency, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(grown, np.float32)

@@ -1,0 +1,150 @@
+"""What every engine is, and which one a machine gets.
+
+An engine turns a batch of network inputs into fused maps. Nothing here imports torch: where
+OpenVINO answers, torch is never loaded.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from u2cut.errors import DeviceError, UsageError
+from u2cut.stdio import logger, printable
+
+ENGINES = ("auto", "torch", "openvino")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:(\d+|all))?")
+
+
+class Engine(Protocol):
+    """A network, ready to run on one device (or on all GPUs)."""
+
+    @property
+    def name(self) -> str:
+        """Which engine it is, "torch" or "openvino"."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu", "cuda:0", "cuda:0+1", "mps"."""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: "fp32", "bf16", "fp16" or "int8"."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many photos a call should bring for the best throughput."""
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the fused maps of a batch.
+
+        Args:
+            batch: Network inputs, (B, 3, S, S), as `saliency.prepare` makes them. Any B.
+
+        Returns:
+            Probabilities, (B, S, S) in [0, 1].
+        """
+
+
+def open_engine(
+    path: Path,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    size: int = 320,
+) -> Engine:
+    """Make the weights ready to run.
+
+    Args:
+        path: A weight file.
+        engine: One of `ENGINES`; "auto" is torch on a GPU, else OpenVINO if it is installed,
+            else torch.
+        device: "auto", "cpu", "cuda", "cuda:N", "cuda:all" or "mps".
+        precision: One of `PRECISIONS`; "auto" is fp32 on the CPU and on MPS, bf16 (fp16 on
+            older ones) on CUDA.
+        size: Side of the square network inputs.
+
+    Raises:
+        DeviceError: What was asked for is missing here. Nothing falls back unasked.
+        UsageError: Options that name nothing, or contradict each other.
+        WeightsError: The file holds neither of the two networks.
+    """
+    _check_names(engine, device, precision)
+    chosen, why = _choose(engine, device, precision)
+    if chosen == "openvino":
+        raise DeviceError("the OpenVINO engine is not there yet")
+    from u2cut.engines.torch import TorchEngine
+
+    opened = TorchEngine(path, device=device, precision=precision, size=size)
+    logger.info("engine %s (%s) on %s, %s", opened.name, why, opened.device, opened.precision)
+    return opened
+
+
+def _check_names(engine: str, device: str, precision: str) -> None:
+    if engine not in ENGINES:
+        raise UsageError(f"unknown engine {printable(engine)!r}: use one of {', '.join(ENGINES)}")
+    if precision not in PRECISIONS:
+        raise UsageError(
+            f"unknown precision {printable(precision)!r}: use one of {', '.join(PRECISIONS)}"
+        )
+    if not _DEVICE.fullmatch(device):
+        raise UsageError(
+            f"unknown device {printable(device)!r}: use auto, cpu, cuda, cuda:N, cuda:all or mps"
+        )
+
+
+def _choose(engine: str, device: str, precision: str) -> tuple[str, str]:
+    """Return the engine's name and why it was taken."""
+    if engine == "openvino":
+        if device not in ("auto", "cpu"):
+            raise DeviceError(
+                f"the OpenVINO engine runs on the CPU, not on {device}: use --engine torch"
+            )
+        return "openvino", "asked for"
+    if engine == "torch":
+        return "torch", "asked for"
+    if device not in ("auto", "cpu"):
+        return "torch", f"{device} asked for"
+    if device == "auto" and (gpu := probable_gpu()) and _torch_reaches(gpu):
+        return "torch", f"{gpu} found"
+    return "torch", "the only one so far"
+
+
+def probable_gpu() -> str | None:
+    """Guess, in microseconds and without torch, whether there is a GPU: "CUDA", "MPS" or None."""
+    if sys.platform == "darwin":
+        return "MPS" if platform.machine() == "arm64" else None
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return None
+    if sys.platform == "win32":
+        return "CUDA" if shutil.which("nvidia-smi") else None
+    # /dev/nvidiactl: NVIDIA's driver; /dev/dxg: a GPU under WSL; /dev/kfd: ROCm, CUDA to torch.
+    driver = any(Path("/dev", node).exists() for node in ("nvidiactl", "dxg", "kfd"))
+    return "CUDA" if driver else None
+
+
+def _torch_reaches(gpu: str) -> bool:
+    """Say whether torch can use the GPU, and warn if it can't."""
+    if importlib.metadata.version("torch").endswith("+cpu"):
+        usable = False
+    else:
+        import torch
+
+        usable = torch.cuda.is_available() if gpu == "CUDA" else torch.backends.mps.is_available()
+    if not usable and gpu == "CUDA":
+        logger.warning(
+            "there seems to be a GPU, but the installed torch can't use it: running on the CPU. "
+            "Install a torch for your GPU (https://pytorch.org/get-started/locally/), or say "
+            "--device cpu"
+        )
+    return usable

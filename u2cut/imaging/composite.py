@@ -1,0 +1,174 @@
+"""Cutouts, compositing over a colour, an image or the blurred photo, cropping; straight alpha."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from u2cut.imaging.notation import Margin
+
+_STRIP_PIXELS = 1 << 16  # a strip's temporaries then stay in the processor's cache
+_VISIBLE = 0.05  # alpha; networks leave a residue of 1/255 or 2/255 along the photo's edges
+_SPECK = 1e-3  # of the subject's area
+
+
+def eight_bits(unit: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Round a map in [0, 1] to 0 .. 255."""
+    return np.asarray(cv2.convertScaleAbs(unit, alpha=255), np.uint8)
+
+
+def with_alpha(
+    foreground: npt.NDArray[np.uint8],
+    alpha: npt.NDArray[np.float32],
+    *,
+    keep_hidden: bool = False,
+) -> npt.NDArray[np.uint8]:
+    """Join foreground and alpha to (H, W, 4) uint8 RGBA, straight.
+
+    Args:
+        foreground: (H, W, 3) uint8 RGB.
+        alpha: (H, W) float32 in [0, 1].
+        keep_hidden: Leave the colours where alpha is 0; else they are zeroed, which
+            makes smaller files and hides what was cut away.
+    """
+    opacity = eight_bits(alpha)
+    rgba = np.dstack((foreground, opacity))
+    if not keep_hidden:
+        rgba[opacity == 0] = 0
+    return rgba
+
+
+def over_colour(
+    foreground: npt.NDArray[np.uint8],
+    alpha: npt.NDArray[np.float32],
+    colour: tuple[int, int, int],
+) -> npt.NDArray[np.uint8]:
+    """Composite over one colour, 0 to 255 each; see `over_image`."""
+    background = np.broadcast_to(np.asarray(colour, np.uint8), foreground.shape)
+    return _blend(foreground, alpha, background)
+
+
+def over_image(
+    foreground: npt.NDArray[np.uint8],
+    alpha: npt.NDArray[np.float32],
+    background: npt.NDArray[np.uint8],
+) -> npt.NDArray[np.uint8]:
+    """Composite over an image that is scaled to cover the photo.
+
+    Alpha is rounded to 8 bits first, so that the result is the same as that of laying the
+    written cutout over the background.
+
+    Args:
+        foreground: (H, W, 3) uint8 RGB.
+        alpha: (H, W) float32 in [0, 1].
+        background: (h, w, 3) uint8 RGB.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    height, width = alpha.shape
+    return _blend(foreground, alpha, cover(background, (height, width)))
+
+
+def over_blur(
+    foreground: npt.NDArray[np.uint8],
+    alpha: npt.NDArray[np.float32],
+    photo: npt.NDArray[np.uint8],
+    sigma: float,
+) -> npt.NDArray[np.uint8]:
+    """Composite over the blurred photo, see `over_image` and `blurred`."""
+    return _blend(foreground, alpha, blurred(photo, alpha, sigma))
+
+
+def _blend(
+    foreground: npt.NDArray[np.uint8],
+    alpha: npt.NDArray[np.float32],
+    background: npt.NDArray[np.uint8],
+) -> npt.NDArray[np.uint8]:
+    """round((a F + (255 - a) B) / 255), a = alpha in 0 .. 255, exactly, strip by strip."""
+    height, width = alpha.shape
+    result = np.empty_like(foreground)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = slice(top, top + rows)
+        opacity = eight_bits(alpha[strip])[..., None].astype(np.uint16)
+        total = foreground[strip] * opacity
+        total += background[strip] * (255 - opacity)
+        total += 128
+        # round(t / 255) without a division, exact for t <= 255²
+        total += total >> 8
+        result[strip] = total >> 8
+    return result
+
+
+def cover(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Scale an image to cover a size, and crop it around its centre (CSS ``cover``).
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+        size: (height, width) of the result.
+    """
+    height, width = size
+    h, w = image.shape[:2]
+    scale = max(height / h, width / w)
+    # The centred window of the source that the result shows, at least a pixel.
+    rows, columns = max(1, min(h, round(height / scale))), max(1, min(w, round(width / scale)))
+    top, left = (h - rows) // 2, (w - columns) // 2
+    window = image[top : top + rows, left : left + columns]
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(window, (width, height), interpolation=method), np.uint8)
+
+
+def blurred(
+    photo: npt.NDArray[np.uint8], alpha: npt.NDArray[np.float32], sigma: float
+) -> npt.NDArray[np.uint8]:
+    """Blur a photo's background alone, so that the subject casts no glow around itself.
+
+    A normalised convolution (Knutsson and Westin, CVPR 1993) with the weight 1 - alpha; a large
+    sigma works on a smaller copy.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB.
+        alpha: (H, W) float32 in [0, 1], the subject's.
+        sigma: Of the Gaussian, in pixels, > 0.
+
+    Returns:
+        (H, W, 3) uint8 RGB, a background for `over_image`.
+    """
+    height, width = alpha.shape
+    factor = max(1.0, sigma / 4)  # the small copy's sigma is then at most 4
+    small = (max(1, round(width / factor)), max(1, round(height / factor)))
+    colours = cv2.resize(photo, small, interpolation=cv2.INTER_AREA).astype(np.float32)
+    # The floor fills the subject's inside, which hardly shows, with the photo itself.
+    weight = 1.001 - cv2.resize(alpha, small, interpolation=cv2.INTER_AREA)[..., None]
+    deviation = sigma / factor
+    numerator = cv2.GaussianBlur(colours * weight, (0, 0), deviation)
+    denominator = cv2.GaussianBlur(weight, (0, 0), deviation)
+    mean = cv2.convertScaleAbs(cv2.divide(numerator, cv2.merge([denominator] * 3)))
+    return np.asarray(cv2.resize(mean, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def crop_box(alpha: npt.NDArray[np.float32], margin: Margin) -> tuple[int, int, int, int]:
+    """Find the box that holds the subject: (top, bottom, left, right), ends excluded.
+
+    Residual alpha doesn't count, nor do specks of less than a thousandth of the largest part.
+
+    Args:
+        alpha: (H, W) float32 in [0, 1].
+        margin: Kept free around the subject, as far as the photo reaches; a number is pixels.
+
+    Returns:
+        The box; the whole photo if no subject is visible.
+    """
+    visible = (alpha > _VISIBLE).astype(np.uint8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(visible)
+    parts = stats[1:count]  # 0 is the background
+    if not len(parts):
+        return 0, alpha.shape[0], 0, alpha.shape[1]
+    areas = parts[:, cv2.CC_STAT_AREA]
+    parts = parts[areas >= _SPECK * areas.max()]
+    left, top = (int(parts[:, i].min()) for i in (cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP))
+    right = int((parts[:, cv2.CC_STAT_LEFT] + parts[:, cv2.CC_STAT_WIDTH]).max())
+    bottom = int((parts[:, cv2.CC_STAT_TOP] + parts[:, cv2.CC_STAT_HEIGHT]).max())
+    pad = margin if isinstance(margin, int) else margin.pixels(bottom - top, right - left)
+    height, width = alpha.shape
+    return max(0, top - pad), min(height, bottom + pad), max(0, left - pad), min(width, right + pad)

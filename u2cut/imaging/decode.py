@@ -1,0 +1,213 @@
+"""A photo's bytes -> pixels, alpha, ICC profile and resolution.
+
+Photos come from strangers: the format is decided by content, only a few decoders can be
+reached, the size is checked before any pixel is decoded, and whatever a decoder raises on bad
+bytes becomes an InputError.
+"""
+
+import importlib
+import io
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from cv2.typing import MatLike
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from u2cut.errors import InputError
+from u2cut.imaging.pixels import to_rgb
+from u2cut.imaging.recognise import recognise
+from u2cut.stdio import printable
+
+_Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
+# Image.open would check against a limit that is global to the process, so it is not used.
+_OPENERS: dict[str, _Opener] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,  # of an MPO, the first photo
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+}
+_ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x112, 0x11A, 0x11B, 0x128
+_TO_DPI = {2: 1.0, 3: 2.54}  # ResolutionUnit: inch, centimetre
+_UNTURNED, _SIDEWAYS = 1, range(5, 9)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A decoded photo, upright.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, C-contiguous.
+        alpha: (H, W) float32 in [0, 1], the photo's own; None when it is opaque.
+        icc: The ICC profile that ``image`` is in; None means sRGB.
+        dpi: Horizontal and vertical resolution in pixels per inch.
+        warnings: What the user should know, e.g. that only the first frame was used.
+        reduced_from: The photo's (height, width) if ``image`` is smaller than the photo.
+    """
+
+    image: npt.NDArray[np.uint8]
+    alpha: npt.NDArray[np.float32] | None = None
+    icc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
+    reduced_from: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The photo's full (height, width)."""
+        return self.reduced_from or (self.image.shape[0], self.image.shape[1])
+
+
+class _Metadata(NamedTuple):
+    orientation: int
+    dpi: tuple[float, float] | None
+    warnings: tuple[str, ...]
+
+
+def decode(data: bytes, *, max_pixels: int, least_size: tuple[int, int] | None = None) -> Frame:
+    """Decode a photo: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC.
+
+    The first frame or page is taken, and turned upright as its EXIF orientation says.
+
+    Args:
+        data: The file's content.
+        max_pixels: A photo of more pixels is refused before it is decoded.
+        least_size: (height, width) that suffice. A JPEG is then decoded at 1/2, 1/4 or 1/8 as
+            long as both sides stay at least that long, which is faster.
+
+    Raises:
+        InputError: No picture, a damaged one, or one that is too large. The message does not
+            name the file.
+    """
+    _silence_pillow()
+    name = recognise(data)
+    file = _open(name, data)
+    width, height = file.size
+    if width * height > max_pixels:
+        raise InputError(
+            f"{width} x {height} pixels are more than the limit of {max_pixels}: "
+            "raise --max-pixels if the photo is to be trusted"
+        )
+    metadata = _metadata(file)
+    sideways = metadata.orientation in _SIDEWAYS
+    if least_size and name == "JPEG":
+        file.draft(None, least_size if sideways else (least_size[1], least_size[0]))
+    reduced = file.size != (width, height)
+    _load(name, file)
+    pixels = to_rgb(file, file.info.get("icc_profile"))
+    # Pillow turns a TIFF itself when it loads it.
+    orientation = _UNTURNED if name == "TIFF" else metadata.orientation
+    alpha = pixels.alpha
+    return Frame(
+        image=np.asarray(_upright(pixels.rgb, orientation), np.uint8),
+        alpha=None if alpha is None else np.asarray(_upright(alpha, orientation), np.float32),
+        icc=pixels.icc,
+        dpi=metadata.dpi[::-1] if metadata.dpi and sideways else metadata.dpi,
+        warnings=metadata.warnings + pixels.warnings,
+        reduced_from=((width, height) if sideways else (height, width)) if reduced else None,
+    )
+
+
+def _silence_pillow() -> None:
+    """Keep Pillow's warnings about odd metadata off stderr, in any thread."""
+    if not any(
+        action == "ignore" and module is not None and module.pattern == "PIL"
+        for action, _, _, module, _ in warnings.filters
+    ):
+        warnings.filterwarnings("ignore", module="PIL")
+
+
+def _open(name: str, data: bytes) -> ImageFile.ImageFile:
+    """Read the header."""
+    opener = _heif_opener() if name == "HEIC" else _OPENERS[name]
+    try:
+        return opener(io.BytesIO(data))
+    except Exception as e:  # a decoder's word on hostile bytes, whatever its type
+        raise _damaged(name, e) from e
+
+
+def _heif_opener() -> _Opener:
+    try:
+        plugin = importlib.import_module("pillow_heif.as_plugin")
+    except ImportError as e:
+        raise InputError(
+            "this is a HEIC photo, and the extra that reads it is missing: "
+            "pip install 'u2cut[heic]'"
+        ) from e
+    opener: _Opener = plugin.HeifImageFile
+    return opener
+
+
+def _load(name: str, file: ImageFile.ImageFile) -> None:
+    """Decode the pixels."""
+    try:
+        file.load()
+    except Exception as e:  # as above
+        raise _damaged(name, e) from e
+
+
+def _damaged(name: str, error: Exception) -> InputError:
+    if isinstance(error, MemoryError):
+        return InputError(f"not enough memory to decode this {name} file: lower --max-pixels")
+    reason = printable(error)[:200] or type(error).__name__
+    return InputError(
+        f"this {name} file is damaged, cut short or of a kind that u2cut can't read "
+        f"({reason}): copy or export it again"
+    )
+
+
+def _metadata(file: ImageFile.ImageFile) -> _Metadata:
+    """Read orientation and resolution; broken metadata costs a warning, not the photo."""
+    notes = []
+    try:
+        if getattr(file, "is_animated", False):
+            part = "page" if file.format == "TIFF" else "frame"
+            notes.append(f"it has more than one {part}: only the first one is used")
+        exif = file.getexif()
+        orientation = exif.get(_ORIENTATION, _UNTURNED)
+        dpi = _resolution(file.info.get("dpi")) or _exif_resolution(exif)
+    except Exception:  # EXIF blocks are written by anything, and Pillow raises anything on them
+        notes.append("its metadata are damaged: orientation and resolution are unknown")
+        return _Metadata(_UNTURNED, None, tuple(notes))
+    return _Metadata(orientation if orientation in range(1, 9) else 1, dpi, tuple(notes))
+
+
+def _exif_resolution(exif: Image.Exif) -> tuple[float, float] | None:
+    scale = _TO_DPI.get(exif.get(_RESOLUTION_UNIT, 2), 1.0)
+    x, y = exif.get(_X_RESOLUTION), exif.get(_Y_RESOLUTION)
+    return None if x is None or y is None else _resolution((float(x) * scale, float(y) * scale))
+
+
+def _resolution(dpi: object) -> tuple[float, float] | None:
+    """Two sane numbers, or None: files claim zero, infinity and NaN."""
+    try:
+        x, y = (float(value) for value in dpi)  # type: ignore[attr-defined]
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if all(math.isfinite(v) and 1 <= v <= 1e5 for v in (x, y)) else None
+
+
+def _upright(array: MatLike, orientation: int) -> MatLike:
+    """Undo an EXIF orientation, 1 to 8 (CIPA DC-008, tag 274)."""
+    if orientation in _SIDEWAYS:
+        array = cv2.transpose(array)
+    flips = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # cv2's codes: 1 horizontal, 0 vertical, -1 both
+    return cv2.flip(array, flips[orientation]) if orientation in flips else array

@@ -1,0 +1,83 @@
+"""Pixels -> a picture file's bytes, with ICC profile and resolution."""
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from u2cut.errors import OutputError
+
+FORMATS = ("png", "webp", "tiff", "avif", "jpg")
+_LONGEST_SIDE = {"webp": 16383, "jpg": 65500, "avif": 65535}
+
+
+def encode(
+    pixels: npt.NDArray[np.uint8],
+    format: str,
+    *,
+    icc: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
+    quality: int | None = None,
+    compression: int | None = None,
+) -> bytes:
+    """Encode a picture; png, tiff and webp at quality 100 keep every pixel as it is.
+
+    Args:
+        pixels: uint8, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA with straight alpha.
+        format: One of FORMATS.
+        icc: Profile of the RGB channels; grey pictures get none.
+        dpi: Horizontal and vertical resolution in pixels per inch.
+        quality: 0 to 100 for webp (default 90; 100 is lossless), avif (80) and jpg (92).
+        compression: Effort, 0 (fast) to 9 (small), for png, tiff, webp and avif.
+
+    Raises:
+        OutputError: The format can't hold the picture.
+    """
+    height, width = pixels.shape[:2]
+    longest = _LONGEST_SIDE.get(format, 2**31 - 1)
+    if max(height, width) > longest:
+        raise OutputError(
+            f"{width} x {height} pixels don't fit into {format} (at most {longest} a side): "
+            "use --format png"
+        )
+    if format == "jpg" and pixels.ndim == 3 and pixels.shape[2] == 4:
+        raise OutputError("jpg has no transparency: give a background, or use --format png")
+    image = Image.fromarray(pixels)
+    metadata: dict[str, object] = {}
+    if icc and pixels.ndim == 3:
+        metadata["icc_profile"] = icc
+    if dpi:
+        metadata |= {"exif": _resolution_exif(dpi)} if format in ("webp", "avif") else {"dpi": dpi}
+    settings = _settings(format, quality, compression)
+    file = io.BytesIO()
+    pillow_name = "JPEG" if format == "jpg" else format.upper()
+    try:
+        image.save(file, pillow_name, **settings, **metadata)
+    except (OSError, ValueError) as e:
+        raise OutputError(f"can't encode as {format}: {e}") from e
+    return file.getvalue()
+
+
+def _settings(format: str, quality: int | None, compression: int | None) -> dict[str, object]:
+    """Pillow's options for a format."""
+    effort = 4 if compression is None else compression
+    if format == "png":
+        return {"compress_level": 1 if compression is None else compression}
+    if format == "tiff":
+        return {"compression": "tiff_adobe_deflate", "tiffinfo": {317: 2}}  # horizontal predictor
+    if format == "webp":
+        quality = 90 if quality is None else quality
+        # When lossless, libwebp takes "quality" for the effort.
+        return {"quality": quality, "lossless": quality == 100, "method": min(effort, 6)}
+    if format == "avif":
+        return {"quality": 80 if quality is None else quality, "speed": 10 - effort}
+    return {"quality": 92 if quality is None else quality, "subsampling": "4:4:4"}
+
+
+def _resolution_exif(dpi: tuple[float, float]) -> bytes:
+    """An EXIF block with nothing but the resolution: WebP and AVIF have no other place."""
+    exif = Image.Exif()
+    exif[0x11A], exif[0x11B] = dpi
+    exif[0x128] = 2  # ResolutionUnit: inch
+    return exif.tobytes()

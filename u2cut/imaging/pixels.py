@@ -1,0 +1,127 @@
+"""Any Pillow mode -> 8-bit RGB and alpha, with the colours that the ICC profile means."""
+
+import io
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+
+_LARGEST_PROFILE = 4 << 20  # bytes; real RGB profiles have 0.5 to 600 kB, CMYK up to 3 MB
+_DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+
+class Pixels(NamedTuple):
+    """The pixels of one picture, 8 bits a channel.
+
+    Attributes:
+        rgb: (H, W, 3) uint8 RGB.
+        alpha: (H, W) float32 in [0, 1]; None when the picture is opaque.
+        icc: The profile that ``rgb`` is in; None means sRGB.
+        warnings: What was lost on the way.
+    """
+
+    rgb: npt.NDArray[np.uint8]
+    alpha: npt.NDArray[np.float32] | None
+    icc: bytes | None
+    warnings: tuple[str, ...]
+
+
+def to_rgb(image: Image.Image, icc: bytes | None) -> Pixels:
+    """Turn a loaded picture of any mode into 8-bit RGB and alpha.
+
+    An RGB profile is kept, so wide-gamut photos keep their colours. CMYK, grey and Lab pixels
+    are converted to sRGB by their profile, which then no longer applies.
+
+    Args:
+        image: A loaded picture.
+        icc: Its ICC profile, unchecked.
+    """
+    warnings: list[str] = []
+    if image.mode in _DEEP_GREY:
+        image = _eight_bits(image)
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = _alpha(image)
+    space = _colour_space(icc)
+    if icc and space is None:
+        warnings.append("its ICC profile is broken and was dropped")
+    if space == b"RGB " and image.mode not in ("L", "1", "CMYK", "LAB"):
+        return Pixels(_rgb(image), alpha, icc, tuple(warnings))
+    try:
+        managed = _to_srgb(image, icc if space else None, space)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        warnings.append("its ICC profile does not fit its pixels and was dropped")
+        managed = image
+    return Pixels(_rgb(managed), alpha, None, tuple(warnings))
+
+
+def _to_srgb(image: Image.Image, icc: bytes | None, space: bytes | None) -> Image.Image:
+    """Convert CMYK, grey or Lab pixels to sRGB by their profile; leave others as they are."""
+    if image.mode == "LAB":
+        source = ImageCms.createProfile("LAB")
+    elif icc and (image.mode, space) == ("CMYK", b"CMYK"):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile
+    elif icc and space == b"GRAY":
+        source = ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile
+        image = image.convert("L")
+    elif icc:
+        raise ValueError("a profile for another kind of pixels")
+    else:
+        return image
+    converted = ImageCms.profileToProfile(
+        image,
+        ImageCms.ImageCmsProfile(source),
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    assert converted is not None  # inPlace=False
+    return converted
+
+
+def _colour_space(icc: bytes | None) -> bytes | None:
+    """Read a profile's colour space from its header (ICC.1:2022, 7.2); None if it is no profile."""
+    if icc is None or not 128 <= len(icc) <= _LARGEST_PROFILE or icc[36:40] != b"acsp":
+        return None
+    return icc[16:20] if 128 <= int.from_bytes(icc[:4]) <= len(icc) else None
+
+
+def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB, C-contiguous and writable."""
+    if image.mode == "RGBA":
+        return np.asarray(cv2.cvtColor(np.asarray(image), cv2.COLOR_RGBA2RGB), np.uint8)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _alpha(image: Image.Image) -> npt.NDArray[np.float32] | None:
+    """(H, W) float32 in [0, 1] from an RGBA picture; None if it is opaque everywhere."""
+    channel = image.getchannel("A")
+    if channel.getextrema() == (255, 255):
+        return None
+    alpha = np.asarray(channel, np.float32)
+    return alpha / np.float32(255)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale grey values of 16 or 32 bits, or floats, to 8 bits; nothing is clipped.
+
+    The full scale is 1 or 255 (floats), 65535, or else the range that is there. NaN counts as
+    black, and the infinities as the ends of the range.
+    """
+    values = np.asarray(image).astype(np.float32)
+    finite = np.isfinite(values)
+    low, high = (float(f(values, where=finite, initial=0)) for f in (np.min, np.max))
+    np.nan_to_num(values, copy=False, nan=min(max(0.0, low), high), posinf=high, neginf=low)
+    if low < 0 or high > 65535:
+        values -= np.float32(low)
+        high -= low
+    elif image.mode != "F" or high > 255:
+        high = 65535
+    else:
+        high = 255 if high > 1 else 1
+    values *= np.float32(255 / (high or 1))
+    return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))

@@ -1,14 +1,10 @@
-"""Cutouts, compositing over a colour, an image or the blurred photo, cropping; straight alpha."""
+"""Cutouts, and compositing over a colour, an image or the blurred photo; all straight alpha."""
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from u2cut.imaging.notation import Margin
-
 _STRIP_PIXELS = 1 << 16  # a strip's temporaries then stay in the processor's cache
-_VISIBLE = 0.05  # alpha; networks leave a residue of 1/255 or 2/255 along the photo's edges
-_SPECK = 1e-3  # of the subject's area
 
 
 def eight_bits(unit: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -16,43 +12,33 @@ def eight_bits(unit: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.convertScaleAbs(unit, alpha=255), np.uint8)
 
 
-def with_alpha(
+def cutout(
     foreground: npt.NDArray[np.uint8],
     alpha: npt.NDArray[np.float32],
     *,
-    keep_hidden: bool = False,
+    keep_hidden_colours: bool = False,
 ) -> npt.NDArray[np.uint8]:
     """Join foreground and alpha to (H, W, 4) uint8 RGBA, straight.
 
     Args:
         foreground: (H, W, 3) uint8 RGB.
         alpha: (H, W) float32 in [0, 1].
-        keep_hidden: Leave the colours where alpha is 0; else they are zeroed, which
+        keep_hidden_colours: Leave the colours where alpha is 0; else they are zeroed, which
             makes smaller files and hides what was cut away.
     """
     opacity = eight_bits(alpha)
     rgba = np.dstack((foreground, opacity))
-    if not keep_hidden:
+    if not keep_hidden_colours:
         rgba[opacity == 0] = 0
     return rgba
 
 
-def over_colour(
+def over(
     foreground: npt.NDArray[np.uint8],
     alpha: npt.NDArray[np.float32],
-    colour: tuple[int, int, int],
+    background: tuple[int, int, int] | npt.NDArray[np.uint8],
 ) -> npt.NDArray[np.uint8]:
-    """Composite over one colour, 0 to 255 each; see `over_image`."""
-    background = np.broadcast_to(np.asarray(colour, np.uint8), foreground.shape)
-    return _blend(foreground, alpha, background)
-
-
-def over_image(
-    foreground: npt.NDArray[np.uint8],
-    alpha: npt.NDArray[np.float32],
-    background: npt.NDArray[np.uint8],
-) -> npt.NDArray[np.uint8]:
-    """Composite over an image that is scaled to cover the photo.
+    """Composite over a colour or an image: round((a F + (255 - a) B) / 255), a in 0 .. 255.
 
     Alpha is rounded to 8 bits first, so that the result is the same as that of laying the
     written cutout over the background.
@@ -60,31 +46,12 @@ def over_image(
     Args:
         foreground: (H, W, 3) uint8 RGB.
         alpha: (H, W) float32 in [0, 1].
-        background: (h, w, 3) uint8 RGB.
+        background: A colour, 0 to 255 each, or an image (H, W, 3) uint8 RGB.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    height, width = alpha.shape
-    return _blend(foreground, alpha, cover(background, (height, width)))
-
-
-def over_blur(
-    foreground: npt.NDArray[np.uint8],
-    alpha: npt.NDArray[np.float32],
-    photo: npt.NDArray[np.uint8],
-    sigma: float,
-) -> npt.NDArray[np.uint8]:
-    """Composite over the blurred photo, see `over_image` and `blurred`."""
-    return _blend(foreground, alpha, blurred(photo, alpha, sigma))
-
-
-def _blend(
-    foreground: npt.NDArray[np.uint8],
-    alpha: npt.NDArray[np.float32],
-    background: npt.NDArray[np.uint8],
-) -> npt.NDArray[np.uint8]:
-    """round((a F + (255 - a) B) / 255), a = alpha in 0 .. 255, exactly, strip by strip."""
+    colours = np.broadcast_to(np.asarray(background, np.uint8), foreground.shape)
     height, width = alpha.shape
     result = np.empty_like(foreground)
     rows = max(1, _STRIP_PIXELS // width)
@@ -92,7 +59,7 @@ def _blend(
         strip = slice(top, top + rows)
         opacity = eight_bits(alpha[strip])[..., None].astype(np.uint16)
         total = foreground[strip] * opacity
-        total += background[strip] * (255 - opacity)
+        total += colours[strip] * (255 - opacity)
         total += 128
         # round(t / 255) without a division, exact for t <= 255²
         total += total >> 8
@@ -132,7 +99,7 @@ def blurred(
         sigma: Of the Gaussian, in pixels, > 0.
 
     Returns:
-        (H, W, 3) uint8 RGB, a background for `over_image`.
+        (H, W, 3) uint8 RGB, a background for `over`.
     """
     height, width = alpha.shape
     factor = max(1.0, sigma / 4)  # the small copy's sigma is then at most 4
@@ -145,30 +112,3 @@ def blurred(
     denominator = cv2.GaussianBlur(weight, (0, 0), deviation)
     mean = cv2.convertScaleAbs(cv2.divide(numerator, cv2.merge([denominator] * 3)))
     return np.asarray(cv2.resize(mean, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def crop_box(alpha: npt.NDArray[np.float32], margin: Margin) -> tuple[int, int, int, int]:
-    """Find the box that holds the subject: (top, bottom, left, right), ends excluded.
-
-    Residual alpha doesn't count, nor do specks of less than a thousandth of the largest part.
-
-    Args:
-        alpha: (H, W) float32 in [0, 1].
-        margin: Kept free around the subject, as far as the photo reaches; a number is pixels.
-
-    Returns:
-        The box; the whole photo if no subject is visible.
-    """
-    visible = (alpha > _VISIBLE).astype(np.uint8)
-    count, _, stats, _ = cv2.connectedComponentsWithStats(visible)
-    parts = stats[1:count]  # 0 is the background
-    if not len(parts):
-        return 0, alpha.shape[0], 0, alpha.shape[1]
-    areas = parts[:, cv2.CC_STAT_AREA]
-    parts = parts[areas >= _SPECK * areas.max()]
-    left, top = (int(parts[:, i].min()) for i in (cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP))
-    right = int((parts[:, cv2.CC_STAT_LEFT] + parts[:, cv2.CC_STAT_WIDTH]).max())
-    bottom = int((parts[:, cv2.CC_STAT_TOP] + parts[:, cv2.CC_STAT_HEIGHT]).max())
-    pad = margin if isinstance(margin, int) else margin.pixels(bottom - top, right - left)
-    height, width = alpha.shape
-    return max(0, top - pad), min(height, bottom + pad), max(0, left - pad), min(width, right + pad)

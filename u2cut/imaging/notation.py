@@ -7,7 +7,7 @@ from u2cut.errors import UsageError
 from u2cut.stdio import printable
 
 
-def parse_colour(text: str) -> tuple[int, int, int]:
+def parse_color(text: str) -> tuple[int, int, int]:
     """Read a colour: a CSS name, ``#rgb``, ``#rrggbb`` or ``r,g,b`` with 0 to 255 each.
 
     Raises:

@@ -1,0 +1,91 @@
+"""A photo's scores, and their means over a data set."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from u2cut.evaluation import curves
+from u2cut.evaluation.boundary import boundary_f
+from u2cut.evaluation.matte import MatteScores, is_soft, matte_scores
+from u2cut.evaluation.structure import quadrant_counts, s_measure
+from u2cut.evaluation.weighted import weighted_f
+
+SUBJECT_ABOVE: Final = 127  # a truth's greater levels are the subject
+
+
+@dataclass(frozen=True)
+class PhotoScores:
+    """The scores of one photo's map; curves run over the thresholds 255, 254, ... 0.
+
+    Attributes:
+        precision: (256,) float64.
+        recall: (256,) float64.
+        e_measure: (256,) float64.
+        mae: Mean absolute error.
+        weighted_f: Weighted Fβ, β² = 1.
+        s_measure: S-measure, α = 0.5.
+        boundary_f: Relaxed boundary Fβ, ρ = 3.
+        adaptive_f: Fβ at twice the map's mean.
+        iou: Intersection over union at 0.5.
+        matte: Scores against a soft truth; None if the truth is a mask.
+    """
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    e_measure: NDArray[np.float64]
+    mae: float
+    weighted_f: float
+    s_measure: float
+    boundary_f: float
+    adaptive_f: float
+    iou: float
+    matte: MatteScores | None
+
+
+def score(
+    saliency: NDArray[np.uint8], truth: NDArray[np.uint8], ignore: int | None = None
+) -> PhotoScores:
+    """Score one map.
+
+    The truth's levels above 127 are the subject. The map is stretched to [0, 1] first, as the
+    published code and ``pysodmetrics`` do; only the matte's scores take it as it is.
+
+    Args:
+        saliency: The map, (H, W) uint8.
+        truth: The truth, (H, W) uint8.
+        ignore: The truth's level that means "unknown". Such pixels are not counted; the metrics
+            that look at neighbours (weighted Fβ, boundary Fβ) see neither subject nor error there.
+            A truth with unknown pixels has no matte's scores.
+    """
+    known = None if ignore is None else (truth != ignore).astype(np.uint8)
+    subject = (truth > SUBJECT_ABOVE).astype(np.uint8)
+    if known is not None:
+        subject &= known
+    levels = curves.Levels.of(saliency)
+    quadrants = quadrant_counts(saliency, subject, known)
+    counts = curves.Counts(
+        inside=np.sum([q.inside for q in quadrants], axis=0),
+        outside=np.sum([q.outside for q in quadrants], axis=0),
+    )
+    values = cv2.LUT(saliency, levels.values.astype(np.float32))
+    error = np.asarray(cv2.absdiff(values, subject.astype(np.float32)), np.float32)
+    positive = np.asarray(cv2.LUT(saliency, levels.positive.astype(np.uint8)), np.uint8)
+    if known is not None:
+        error *= known
+        positive &= known
+    precision, recall = curves.precision_recall(counts, levels)
+    return PhotoScores(
+        precision=precision,
+        recall=recall,
+        e_measure=curves.e_measure(counts, levels),
+        mae=curves.mean_absolute_error(counts, levels),
+        weighted_f=weighted_f(error, subject),
+        s_measure=s_measure(quadrants, levels),
+        boundary_f=boundary_f(positive, subject),
+        adaptive_f=curves.adaptive_f(counts, levels),
+        iou=curves.intersection_over_union(counts, levels),
+        matte=matte_scores(saliency, truth) if known is None and is_soft(truth) else None,
+    )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from u2cut import __version__
+from u2cut.cli.cutout import mask, remove, with_crop_margin
 from u2cut.errors import ExitCode, U2cutError
 
 app = typer.Typer(
@@ -37,6 +38,10 @@ def _root(
     pass
 
 
+app.command()(remove)
+app.command()(mask)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
@@ -44,6 +49,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows ``u2cut``; None reads ``sys.argv``.
     """
     try:
+        arguments = with_crop_margin(sys.argv[1:] if arguments is None else arguments)
         code = app(args=arguments, prog_name="u2cut", standalone_mode=True)
     except SystemExit as e:
         code = e.code

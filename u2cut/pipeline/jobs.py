@@ -9,29 +9,31 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
 from u2cut.errors import InputError, OutputError, UsageError
-from u2cut.pipeline.options import InputOptions, OutputOptions
+from u2cut.pipeline.options import Format, InputOptions, OutputOptions
 from u2cut.stdio import logger, printable
 
 STD = "-"
 
 # The endings that a folder is searched for, and those that may be written.
-READABLE = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .avif .heic .heif".split()
-)
+# fmt: off
+READABLE = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif",
+    ".avif", ".heic", ".heif",
+))
+# fmt: on
 FORMATS = {
-    ".png": "png",
-    ".webp": "webp",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-    ".avif": "avif",
-    ".jpg": "jpg",
-    ".jpeg": "jpg",
+    ".png": Format.PNG,
+    ".webp": Format.WEBP,
+    ".tif": Format.TIFF,
+    ".tiff": Format.TIFF,
+    ".avif": Format.AVIF,
+    ".jpg": Format.JPG,
+    ".jpeg": Format.JPG,
 }
 # os.sep-free names longer than this can't be created on the usual file systems.
 _NAME_BYTES = 255
@@ -45,7 +47,7 @@ class Job:
     target: str
 
     @property
-    def format(self) -> str | None:
+    def format(self) -> Format | None:
         """The format that the target's ending names, if any."""
         return FORMATS.get(Path(self.target).suffix.lower())
 
@@ -54,7 +56,7 @@ class Plan:
     """The jobs of a run, in input order; iterate as often as you like."""
 
     def __init__(self) -> None:
-        self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="u2cut-plan-")  # noqa: SIM115
+        self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="u2cut-plan-")
         self._count = 0
 
     def __len__(self) -> int:
@@ -97,12 +99,15 @@ class _Source:
     relative: str
 
 
-def plan(inputs: InputOptions, output: OutputOptions, *, label: str) -> Plan:
+def plan(
+    inputs: tuple[str, ...], options: InputOptions, output: OutputOptions, *, label: str
+) -> Plan:
     """Pair every input with its output.
 
     Args:
-        inputs: Which photos.
-        output: Where to.
+        inputs: Files, folders, patterns, or "-" for stdin.
+        options: How inputs are found.
+        output: Where results go.
         label: Goes into the names of outputs beside their inputs: ``a.LABEL.png``.
 
     Raises:
@@ -110,41 +115,46 @@ def plan(inputs: InputOptions, output: OutputOptions, *, label: str) -> Plan:
         InputError: There is nothing to do, or the list can't be read.
         OutputError: An output exists, is an input, or belongs to two inputs.
     """
-    if not inputs.inputs and inputs.from_file is None:
+    if not inputs and options.from_file is None:
         raise UsageError("no input: name photos, folders, '-' for stdin, or --from-file LIST")
-    if STD in inputs.inputs and (inputs.from_file == STD or inputs.inputs.count(STD) > 1):
-        raise UsageError("stdin can be read only once: it is named twice")
+    if inputs.count(STD) + (options.from_file == STD) > 1:
+        raise UsageError("stdin can be read only once, but it is named twice")
     planned = Plan()
     try:
-        _Planner(inputs, output, label, planned).fill()
+        _Planner(inputs, options, output, label, planned).fill()
+        if not len(planned):
+            where = ", ".join(map(printable, inputs)) or printable(options.from_file)
+            raise InputError(
+                f"no photos found in {where}: looked for {' '.join(sorted(READABLE))}"
+                + ("" if options.recursive else "; --recursive goes into folders inside")
+            )
     except BaseException:
         planned.close()
         raise
-    if not len(planned):
-        planned.close()
-        raise InputError(
-            f"no photos found in {', '.join(map(printable, inputs.inputs)) or inputs.from_file}: "
-            f"looked for {' '.join(sorted(e[1:] for e in READABLE))}"
-            + ("" if inputs.recursive else "; --recursive goes into folders inside")
-        )
     return planned
 
 
 class _Planner:
     def __init__(
-        self, inputs: InputOptions, output: OutputOptions, label: str, planned: Plan
+        self,
+        inputs: tuple[str, ...],
+        options: InputOptions,
+        output: OutputOptions,
+        label: str,
+        planned: Plan,
     ) -> None:
         self.inputs = inputs
+        self.options = options
         self.output = output
         self.label = label
         self.plan = planned
         self.folder = self._target_is_folder()
-        self.ending = output.format or "png"
+        self.ending = (output.format or Format.PNG).value
         self.targets: set[int] = set()
         self.input_files: set[tuple[int, int]] = set()
 
     def _target_is_folder(self) -> bool:
-        target = self.output.target
+        target = self.output.output
         if target is None or target == STD:
             return False
         if target.endswith(("/", os.sep)) or Path(target).is_dir():
@@ -158,10 +168,7 @@ class _Planner:
         return not Path(target).suffix
 
     def fill(self) -> None:
-        single = None
         for source in self._sources():
-            if single is None and not len(self.plan):
-                single = source
             self._add(source)
         if len(self.plan) > 1:
             self._refuse_single_target()
@@ -169,7 +176,7 @@ class _Planner:
             self._refuse_overwritten_inputs()
 
     def _refuse_single_target(self) -> None:
-        target = self.output.target
+        target = self.output.output
         if target == STD:
             raise UsageError(f"stdout takes one picture, but there are {len(self.plan)} inputs")
         if target is not None and not self.folder:
@@ -181,37 +188,35 @@ class _Planner:
     # From inputs to sources
 
     def _sources(self) -> Iterator[_Source]:
-        for text in self.inputs.inputs:
+        for text in self.inputs:
             if text == STD:
                 yield _Source(STD, "stdin")
-            elif os.path.isdir(text):  # noqa: PTH112  (as fast as it gets, for a million)
-                yield from self._in_folder(text)
-            elif not os.path.lexists(text) and glob.has_magic(text):
+            elif glob.has_magic(text) and not os.path.lexists(text):
                 yield from self._matching(text)
             else:
-                yield _Source(text, os.path.basename(text))  # noqa: PTH119
-        if self.inputs.from_file is not None:
-            for text in self._listed(self.inputs.from_file):
-                if os.path.isdir(text):  # noqa: PTH112
-                    yield from self._in_folder(text)
-                else:
-                    yield _Source(text, os.path.basename(text))  # noqa: PTH119
+                yield from self._file_or_folder(text)
+        if self.options.from_file is not None:
+            for text in self._listed(self.options.from_file):
+                yield from self._file_or_folder(text)
+
+    def _file_or_folder(self, text: str) -> Iterator[_Source]:
+        if os.path.isdir(text):
+            yield from self._in_folder(text)
+        else:
+            yield _Source(text, os.path.basename(text))
 
     def _matching(self, pattern: str) -> Iterator[_Source]:
         found = False
         for text in sorted(glob.iglob(pattern, recursive=True)):
             found = True
-            if os.path.isdir(text):  # noqa: PTH112
-                yield from self._in_folder(text)
-            else:
-                yield _Source(text, os.path.basename(text))  # noqa: PTH119
+            yield from self._file_or_folder(text)
         if not found:
-            yield _Source(pattern, os.path.basename(pattern))  # noqa: PTH119  (fails when read)
+            yield _Source(pattern, os.path.basename(pattern))
 
     def _in_folder(self, root: str) -> Iterator[_Source]:
         output = None
-        if self.folder and self.output.target is not None:
-            output = os.path.realpath(self.output.target)
+        if self.folder and self.output.output is not None:
+            output = os.path.realpath(self.output.output)
         stack = [root]
         while stack:
             folder = stack.pop()
@@ -227,25 +232,24 @@ class _Planner:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     # Results of an earlier run aren't photos of this one.
-                    if self.inputs.recursive and os.path.realpath(entry.path) != output:
+                    if self.options.recursive and os.path.realpath(entry.path) != output:
                         below.append(entry.path)
                 elif self._looks_like_photo(entry.name):
                     yield _Source(entry.path, os.path.relpath(entry.path, root))
             stack.extend(reversed(below))
 
     def _looks_like_photo(self, name: str) -> bool:
-        stem, ending = os.path.splitext(name)  # noqa: PTH122
-        if self.output.target is None and stem.endswith((".cutout", ".mask")):
+        stem, ending = os.path.splitext(name)
+        if self.output.output is None and stem.endswith((".cutout", ".mask")):
             return False
         return ending.lower() in READABLE
 
     def _listed(self, path: str) -> Iterator[str]:
-        separator = b"\0" if self.inputs.null_separated else b"\n"
+        separator = b"\0" if self.options.null else b"\n"
         try:
-            stream = sys.stdin.buffer if path == STD else Path(path).open("rb")
-            with closing(stream):
+            with open(sys.stdin.fileno() if path == STD else path, "rb", closefd=path != STD) as f:
                 rest = b""
-                while chunk := stream.read(1 << 16):
+                while chunk := f.read(1 << 16):
                     *entries, rest = (rest + chunk).split(separator)
                     yield from self._entries(entries)
                 yield from self._entries([rest])
@@ -254,10 +258,10 @@ class _Planner:
 
     def _entries(self, entries: list[bytes]) -> Iterator[str]:
         for entry in entries:
-            text = entry if self.inputs.null_separated else entry.rstrip(b"\r")
+            text = entry if self.options.null else entry.rstrip(b"\r")
             if b"\0" in text:
                 raise InputError(
-                    f"{printable(self.inputs.from_file)}: the list holds NUL bytes; use -0"
+                    f"{printable(self.options.from_file)}: the list holds NUL bytes; use -0"
                 )
             if text:
                 yield os.fsdecode(text)
@@ -274,21 +278,21 @@ class _Planner:
             self.input_files.add(at)
 
     def _target_of(self, source: _Source) -> str:
-        target = self.output.target
+        target = self.output.output
         if target is None:
             if source.path == STD:
                 return STD
-            return os.path.join(  # noqa: PTH118
-                os.path.dirname(source.path),  # noqa: PTH120
-                self._named(os.path.basename(source.path), f".{self.label}"),  # noqa: PTH119
+            return os.path.join(
+                os.path.dirname(source.path),
+                self._named(os.path.basename(source.path), f".{self.label}"),
             )
         if not self.folder:
             return target
         folder, name = os.path.split(source.relative)
-        return os.path.join(target, folder, self._named(name, ""))  # noqa: PTH118
+        return os.path.join(target, folder, self._named(name, ""))
 
     def _named(self, name: str, label: str) -> str:
-        stem, ending = os.path.splitext(name)  # noqa: PTH122
+        stem, ending = os.path.splitext(name)
         if self.output.keep_ending or (ending and ending.lower() not in READABLE):
             stem = name
         tail = f"{label}.{self.ending}"
@@ -298,15 +302,15 @@ class _Planner:
         return stem + tail
 
     def _refuse_shared_target(self, job: Job) -> None:
-        where = os.path.normcase(os.path.abspath(job.target))  # noqa: PTH100
+        where = os.path.normcase(os.path.abspath(job.target))
         key = hash(where)
         if key not in self.targets:
             self.targets.add(key)
             return
-        if not self.folder and self.output.target is not None:
+        if not self.folder and self.output.output is not None:
             return  # one file for several inputs: refused with a better message
         for other in self.plan:
-            if os.path.normcase(os.path.abspath(other.target)) == where:  # noqa: PTH100
+            if os.path.normcase(os.path.abspath(other.target)) == where:
                 raise OutputError(
                     f"{printable(other.source)} and {printable(job.source)} would both be "
                     f"written to {printable(job.target)}: run them into different folders, "
@@ -343,7 +347,7 @@ class _Planner:
 def _identity(path: str) -> tuple[int, int] | None:
     """Return what makes two paths the same file, or None if there is nothing."""
     try:
-        status = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino

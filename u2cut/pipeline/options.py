@@ -1,20 +1,49 @@
-"""What the user asked for: one frozen dataclass a concern, and every default.
+"""What the user asked for: a frozen dataclass a concern, with every default and help text.
 
-Nothing heavy is imported here: the command line builds these before any work starts.
+The command line makes its options from these fields (see ``u2cut.cli.options``), so that a
+default, a limit or a help text stands in one place. Nothing heavy is imported here.
 """
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-OFFLINE = "U2CUT_OFFLINE"
+from u2cut.imaging.notation import Margin, parse_color, parse_margin
+
 MODEL = "U2CUT_MODEL"
 
 
-def offline_from_environment() -> bool:
-    """Return whether ``U2CUT_OFFLINE`` is set to anything but 0, no or false."""
-    return os.environ.get(OFFLINE, "").strip().lower() not in ("", "0", "no", "false")
+def option(
+    help: str,
+    *flags: str,
+    metavar: str | None = None,
+    min: float | None = None,
+    max: float | None = None,
+    parser: Callable[[str], object] | None = None,
+    shown: str | None = None,
+) -> Mapping[str, object]:
+    """Describe a field for the command line, as its dataclass metadata.
+
+    Args:
+        help: Text of ``--help``.
+        flags: Names, if not the field's own with dashes.
+        metavar: Name of the value.
+        min: Least value.
+        max: Largest value.
+        parser: Reads the value.
+        shown: What ``--help`` shows for the default.
+    """
+    return {
+        "help": help,
+        "flags": flags,
+        "metavar": metavar,
+        "min": min,
+        "max": max,
+        "parser": parser,
+        "shown": shown,
+    }
 
 
 def model_from_environment() -> str:
@@ -40,78 +69,102 @@ class Matting(StrEnum):
     BEST = "best"
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkOptions:
-    """Which network runs, and where.
+class Format(StrEnum):
+    """What may be written."""
 
-    Attributes:
-        model: Name of known weights, or "auto".
-        weights: A local weights file instead of ``model``.
-        offline: Never touch the network (the one with cables).
-        engine: "auto", "torch" or "openvino".
-        device: "auto", "cpu", "cuda", "cuda:N", "cuda:all" or "mps".
-        precision: "auto", "fp32", "bf16", "fp16" or "int8".
-        batch_size: Photos a forward pass; None lets the engine choose.
-        size: Side of the network's input in pixels; None takes the one that the weights want.
-    """
-
-    model: str = field(default_factory=model_from_environment)
-    weights: Path | None = None
-    offline: bool = field(default_factory=offline_from_environment)
-    engine: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | None = None
-    size: int | None = None
+    PNG = "png"
+    WEBP = "webp"
+    TIFF = "tiff"
+    AVIF = "avif"
+    JPG = "jpg"
 
 
 @dataclass(frozen=True, slots=True)
-class RenderOptions:
-    """How the result looks.
+class InputOptions:
+    """Which photos."""
 
-    Attributes:
-        product: What is made.
-        threshold: Makes the alpha hard: opaque from this value on, in (0, 1].
-        invert: Exchange subject and background of a mask.
-        matting: How the edge is refined.
-        zoom: Look again, closer, at subjects that fill little of the photo; None: with
-            ``matting`` "best" only.
-        decontaminate: Take the old background's colour out of the edge.
-        keep_hidden_colours: Keep the photo's colours where the alpha is 0.
-        background: RGB to composite over.
-        background_image: Picture to composite over, cover-fit.
-        background_blur: Composite over the photo itself, blurred with this σ in pixels.
-        crop: Crop to the subject with this margin in pixels; None doesn't crop.
-        clean: Remove specks, fill holes.
-        largest: Keep the main subject only.
-        feather: Soften the edge by this many pixels.
-        erode: Move the edge inwards by this many pixels.
-    """
+    recursive: bool = field(
+        default=False,
+        metadata=option("Go into folders inside; keep the tree under OUT.", "--recursive", "-r"),
+    )
+    from_file: str | None = field(
+        default=None,
+        metadata=option(
+            "Read inputs from a file, one a line; '-' reads them from stdin.", metavar="LIST"
+        ),
+    )
+    null: bool = field(
+        default=False, metadata=option("The entries of --from-file end with NUL.", "--null", "-0")
+    )
+    max_pixels: int = field(
+        default=300_000_000, metadata=option("Refuse photos with more pixels than this.", min=1)
+    )
 
-    product: Product = Product.CUTOUT
-    threshold: float | None = None
-    invert: bool = False
-    matting: Matting = Matting.FAST
-    zoom: bool | None = None
-    decontaminate: bool = True
-    keep_hidden_colours: bool = False
-    background: tuple[int, int, int] | None = None
-    background_image: Path | None = None
-    background_blur: float | None = None
-    crop: int | None = None
-    clean: bool = False
-    largest: bool = False
-    feather: float = 0.0
-    erode: float = 0.0
 
-    @property
-    def has_background(self) -> bool:
-        """Whether the result is opaque."""
-        return (
-            self.background is not None
-            or self.background_image is not None
-            or self.background_blur is not None
-        )
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """Where results go and how they are written."""
+
+    output: str | None = field(
+        default=None,
+        metadata=option(
+            "A folder, a file (for one input), or '-' for stdout. Without it, stdin goes to "
+            "stdout and files go beside their inputs.",
+            "--output",
+            "-o",
+            metavar="OUT",
+        ),
+    )
+    format: Format | None = field(
+        default=None,
+        metadata=option("Format of the results; else the ending of OUT says, or it is png."),
+    )
+    quality: int | None = field(
+        default=None,
+        metadata=option("Of webp (100: lossless), avif and jpg.", min=1, max=100, metavar="1..100"),
+    )
+    compression: int | None = field(
+        default=None,
+        metadata=option(
+            "Effort spent on small files: 0 fast, 9 small.", min=0, max=9, metavar="0..9"
+        ),
+    )
+    overwrite: bool = field(default=False, metadata=option("Replace outputs that exist."))
+    skip_existing: bool = field(
+        default=False, metadata=option("Leave inputs alone whose output exists.")
+    )
+    keep_ending: bool = field(
+        default=False, metadata=option("Name the output of a.jpg a.jpg.png instead of a.png.")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOptions:
+    """How a saliency map becomes an alpha matte."""
+
+    matting: Matting = field(
+        default=Matting.FAST, metadata=option("How the edge is refined to the photo's pixels.")
+    )
+    zoom: bool | None = field(
+        default=None,
+        metadata=option(
+            "Look at small subjects a second time, closer.",
+            "--zoom/--no-zoom",
+            shown="with --matting best",
+        ),
+    )
+    threshold: float | None = field(
+        default=None,
+        metadata=option("Make the edge hard: opaque from this alpha on.", min=0.01, max=1.0),
+    )
+    clean: bool = field(default=False, metadata=option("Remove specks and fill holes."))
+    largest: bool = field(default=False, metadata=option("Keep the main subject only."))
+    feather: float = field(
+        default=0.0, metadata=option("Soften the edge by this many pixels of the output.", min=0)
+    )
+    erode: int = field(
+        default=0, metadata=option("Move the edge inwards by this many pixels.", min=0)
+    )
 
     @property
     def looks_again(self) -> bool:
@@ -120,56 +173,161 @@ class RenderOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputOptions:
-    """Where results go and how they are written.
-
-    Attributes:
-        target: A folder, a file, "-" for stdout, or None for beside the input.
-        format: "png", "webp", "tiff", "avif" or "jpg"; None reads the target's ending.
-        quality: Of lossy formats, 1 to 100; None takes the format's default.
-        compression: Effort of lossless formats, 0 to 9; None takes the default.
-        overwrite: Replace outputs that exist.
-        skip_existing: Leave inputs alone whose output exists.
-        keep_ending: Name ``a.jpg``'s output ``a.jpg.png``.
-    """
-
-    target: str | None = None
-    format: str | None = None
-    quality: int | None = None
-    compression: int | None = None
-    overwrite: bool = False
-    skip_existing: bool = False
-    keep_ending: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class InputOptions:
-    """Which photos.
-
-    Attributes:
-        inputs: Files, folders, patterns, or "-" for stdin.
-        recursive: Go down into folders.
-        from_file: A list of files, one a line; "-" reads it from stdin.
-        null_separated: The list's entries end with NUL instead of a newline.
-        max_pixels: Photos with more pixels are refused.
-    """
-
-    inputs: tuple[str, ...] = ()
-    recursive: bool = False
-    from_file: str | None = None
-    null_separated: bool = False
-    max_pixels: int = 300_000_000
-
-
-@dataclass(frozen=True, slots=True)
 class CutoutOptions:
-    """All that ``u2cut remove`` and ``u2cut mask`` were told."""
+    """How a cutout looks beside its edge."""
 
-    input: InputOptions = field(default_factory=InputOptions)
-    output: OutputOptions = field(default_factory=OutputOptions)
-    render: RenderOptions = field(default_factory=RenderOptions)
-    network: NetworkOptions = field(default_factory=NetworkOptions)
-    jobs: int | None = None
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
+    background: tuple[int, int, int] | None = field(
+        default=None,
+        metadata=option(
+            "Put the subject on a colour: white, #rrggbb or r,g,b.",
+            metavar="COLOR",
+            parser=parse_color,
+        ),
+    )
+    background_image: Path | None = field(
+        default=None,
+        metadata=option("Put the subject on this picture, scaled to cover.", metavar="FILE"),
+    )
+    background_blur: float | None = field(
+        default=None,
+        metadata=option(
+            "Put the subject on the photo itself, blurred by SIGMA pixels.",
+            metavar="SIGMA",
+            min=0.1,
+        ),
+    )
+    crop: Margin | None = field(
+        default=None,
+        metadata=option(
+            "Crop to the subject, with a margin in pixels (20) or percent (5%).",
+            metavar="[MARGIN]",
+            parser=parse_margin,
+        ),
+    )
+    decontaminate: bool = field(
+        default=True,
+        metadata=option(
+            "Take the old background's colour out of the edge.",
+            "--decontaminate/--no-decontaminate",
+        ),
+    )
+    keep_hidden_colours: bool = field(
+        default=False, metadata=option("Keep the photo's colours where the alpha is 0.")
+    )
+
+    @property
+    def has_background(self) -> bool:
+        """Whether the result is opaque."""
+        return any(
+            choice is not None
+            for choice in (self.background, self.background_image, self.background_blur)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MaskOptions:
+    """Which kind of mask."""
+
+    alpha: bool = field(
+        default=False, metadata=option("Write the alpha matte instead of a hard mask.")
+    )
+    saliency: bool = field(
+        default=False,
+        metadata=option("Write the network's map as it is, stretched to full contrast."),
+    )
+    trimap: bool = field(
+        default=False, metadata=option("Write background 0, unknown 128, subject 255.")
+    )
+    invert: bool = field(default=False, metadata=option("Exchange subject and background."))
+
+    @property
+    def product(self) -> Product:
+        """What is made."""
+        if self.alpha:
+            return Product.ALPHA
+        if self.saliency:
+            return Product.SALIENCY
+        return Product.TRIMAP if self.trimap else Product.MASK
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """Which network runs, and on what."""
+
+    model: str = field(
+        default_factory=model_from_environment,
+        metadata=option(
+            "Weights by name (see 'u2cut weights list'), or auto: u2net if it can be had, else "
+            "the bundled lite. U2CUT_MODEL changes the default.",
+            metavar="NAME",
+            shown="auto",
+        ),
+    )
+    weights: Path | None = field(
+        default=None, metadata=option("Use this weights file instead of --model.", metavar="FILE")
+    )
+    offline: bool = field(
+        default=False, metadata=option("Download nothing. U2CUT_OFFLINE=1 says the same.")
+    )
+    engine: str = field(
+        default="auto",
+        metadata=option("auto, torch or openvino (the fastest on a CPU; an extra)."),
+    )
+    device: str = field(
+        default="auto", metadata=option("auto, cpu, cuda, cuda:N, cuda:all or mps.")
+    )
+    precision: str = field(
+        default="auto", metadata=option("auto, fp32, bf16, fp16 or int8 (openvino only).")
+    )
+    batch_size: int | None = field(
+        default=None,
+        metadata=option("Photos in a forward pass.", min=1, shown="what suits the device"),
+    )
+    size: int | None = field(
+        default=None,
+        metadata=option(
+            "Side of the network's input in pixels.", min=32, max=4096, shown="what suits the model"
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run behaves."""
+
+    jobs: int | None = field(
+        default=None,
+        metadata=option(
+            "Threads that decode and encode.", "--jobs", "-j", min=1, shown="one a core, up to 8"
+        ),
+    )
+    json: bool = field(
+        default=False, metadata=option("Write a line of JSON for each input to stdout, in order.")
+    )
+    quiet: bool = field(default=False, metadata=option("Say nothing but errors.", "--quiet", "-q"))
+    verbose: bool = field(
+        default=False,
+        metadata=option("Say what is used and why, and where the time goes.", "--verbose", "-v"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """What is made of a photo, and how it looks."""
+
+    product: Product = Product.CUTOUT
+    invert: bool = False
+    edge: EdgeOptions = EdgeOptions()
+    cutout: CutoutOptions = CutoutOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """All that ``u2cut remove`` or ``u2cut mask`` was told."""
+
+    inputs: tuple[str, ...]
+    input: InputOptions
+    output: OutputOptions
+    render: RenderOptions
+    network: NetworkOptions
+    run: RunOptions

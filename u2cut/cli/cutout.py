@@ -1,0 +1,144 @@
+"""``u2cut remove`` and ``u2cut mask``: options in, pictures out."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from u2cut import stdio
+from u2cut.cli.options import takes
+from u2cut.errors import OutputError, UsageError
+from u2cut.pipeline.jobs import STD, Plan, plan
+from u2cut.pipeline.options import (
+    BatchOptions,
+    CutoutOptions,
+    EdgeOptions,
+    Format,
+    InputOptions,
+    MaskOptions,
+    NetworkOptions,
+    OutputOptions,
+    Product,
+    RenderOptions,
+    RunOptions,
+)
+
+if TYPE_CHECKING:
+    from u2cut.pipeline.run import Result
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUTS...",
+        help="Photos, folders, patterns, or '-' for stdin.",
+        show_default=False,
+    ),
+]
+
+
+@takes(InputOptions, OutputOptions, CutoutOptions, EdgeOptions, NetworkOptions, RunOptions)
+def remove(
+    inputs: Inputs,
+    input_: InputOptions,
+    output: OutputOptions,
+    cutout: CutoutOptions,
+    edge: EdgeOptions,
+    network: NetworkOptions,
+    run: RunOptions,
+) -> None:
+    """Cut the subject out of photos.
+
+    Writes PNG cutouts with a soft alpha, or puts the subject on another background.
+    """
+    backgrounds = (cutout.background, cutout.background_image, cutout.background_blur)
+    if sum(choice is not None for choice in backgrounds) > 1:
+        raise UsageError("choose one of --background, --background-image and --background-blur")
+    render = RenderOptions(Product.CUTOUT, edge=edge, cutout=cutout)
+    options = BatchOptions(tuple(inputs or ()), input_, output, render, network, run)
+    _run(options, label="cutout")
+
+
+@takes(InputOptions, OutputOptions, MaskOptions, EdgeOptions, NetworkOptions, RunOptions)
+def mask(
+    inputs: Inputs,
+    input_: InputOptions,
+    output: OutputOptions,
+    kind: MaskOptions,
+    edge: EdgeOptions,
+    network: NetworkOptions,
+    run: RunOptions,
+) -> None:
+    """Write masks: where the subject is.
+
+    Grey pictures of the photo's size, hard at 0.5; or the alpha matte, the network's saliency
+    map, or the trimap.
+    """
+    if kind.alpha + kind.saliency + kind.trimap > 1:
+        raise UsageError("choose one of --alpha, --saliency and --trimap")
+    if edge.threshold is not None and (kind.saliency or kind.trimap):
+        raise UsageError("--threshold goes with the mask and with --alpha only")
+    render = RenderOptions(kind.product, kind.invert, edge=edge)
+    options = BatchOptions(tuple(inputs or ()), input_, output, render, network, run)
+    _run(options, label="mask")
+
+
+def with_crop_margin(arguments: Sequence[str]) -> list[str]:
+    """Write a ``--crop`` without a margin as ``--crop=0``, so that it takes no photo for one."""
+    complete: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--":
+            return [*complete, argument, *rest]
+        if argument == "--crop":
+            margin = "0"
+            if rest and re.fullmatch(r"\d+(\.\d+)?(px|%)?", rest[0]) and not Path(rest[0]).exists():
+                margin = rest.pop(0)
+            argument = f"--crop={margin}"
+        complete.append(argument)
+    return complete
+
+
+def _run(options: BatchOptions, *, label: str) -> None:
+    """Plan, refuse what must be refused, run, and exit with the run's code."""
+    stdio.configure_logging(quiet=options.run.quiet, verbose=options.run.verbose)
+    if options.output.overwrite and options.output.skip_existing:
+        raise UsageError("choose one of --overwrite and --skip-existing")
+    if options.network.weights is not None and not options.network.weights.is_file():
+        from u2cut.errors import WeightsError
+
+        raise WeightsError(f"{stdio.printable(options.network.weights)}: no such weights file")
+    with plan(options.inputs, options.input, options.output, label=label) as jobs:
+        _check_formats(jobs, options)
+        with stdio.protect_stdout() as stdout:
+            from u2cut.pipeline.run import run
+
+            def report(result: "Result") -> None:
+                if options.run.json:
+                    stdout.write(json.dumps(result.record()).encode() + b"\n")
+
+            summary = run(jobs, options, stdout=stdout, report=report)
+    stdio.logger.info("%s", summary)
+    if summary.exit_code:
+        raise typer.Exit(int(summary.exit_code))
+
+
+def _check_formats(jobs: Plan, options: BatchOptions) -> None:
+    """Refuse what could only fail at the end: alpha into JPEG, pictures onto a terminal."""
+    opaque = options.render.product is not Product.CUTOUT or options.render.cutout.has_background
+    first = next(iter(jobs))
+    if (options.output.format or first.format) == Format.JPG and not opaque:
+        raise OutputError(
+            "jpg has no transparency: add --background COLOR, or write png, webp, tiff or avif"
+        )
+    if first.target == STD:
+        if sys.stdout.isatty():
+            raise UsageError(
+                "pictures aren't written to a terminal: name a file with -o, or use a pipe"
+            )
+        if options.run.json:
+            raise UsageError("stdout can't carry both the picture and --json: name a file with -o")

@@ -1,0 +1,116 @@
+"""Bounded stages: some photos are read while one is in the network and others are finished."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from u2cut.pipeline.predictor import Looked, Predictor
+
+T = TypeVar("T")
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(Generic[P]):
+    """A photo that has been read.
+
+    Attributes:
+        photo: Whatever the last stage needs.
+        network_input: (3, S, S) float32, or None for a photo that needs no network.
+    """
+
+    photo: P
+    network_input: NDArray[np.float32] | None
+
+
+def flow(
+    items: Iterable[T],
+    *,
+    first: Callable[[T], Ready[P]],
+    predictor: Predictor,
+    last: Callable[[T, P, Looked | None], R],
+    workers: int,
+) -> Iterator[tuple[T, R | Exception]]:
+    """Run each item through ``first``, the network and ``last``; yield in the items' order.
+
+    ``first`` and ``last`` run in worker threads, the network in the caller's. A bounded number
+    of items is under way at any time, however many there are. What a stage raises becomes its
+    item's outcome.
+
+    Args:
+        items: Drawn from lazily.
+        first: Reads an item.
+        predictor: The network.
+        last: Finishes an item; its third argument is None for a photo without network input.
+        workers: Threads beside the caller's.
+    """
+    queue = iter(items)
+    batch_size = predictor.batch_size
+    ahead = batch_size + 1
+    reading: deque[tuple[T, Future[Ready[P]]]] = deque()
+    finishing: deque[tuple[T, Future[R]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="u2cut")
+    try:
+        while True:
+            for item in islice(queue, ahead + batch_size - len(reading)):
+                reading.append((item, pool.submit(first, item)))
+            if not reading:
+                break
+            batch = [reading.popleft() for _ in range(min(batch_size, len(reading)))]
+            finishing.extend(_look(batch, predictor, pool, last))
+            while finishing and (finishing[0][1].done() or len(finishing) > workers + batch_size):
+                item, done = finishing.popleft()
+                outcome = _settled(done)
+                yield item, outcome
+        for item, done in finishing:
+            outcome = _settled(done)
+            yield item, outcome
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _look(
+    batch: list[tuple[T, Future[Ready[P]]]],
+    predictor: Predictor,
+    pool: ThreadPoolExecutor,
+    last: Callable[[T, P, Looked | None], R],
+) -> Iterator[tuple[T, Future[R]]]:
+    """Run one batch through the network and hand each photo on to ``last``."""
+    read = []
+    for _, future in batch:
+        ready = _settled(future)
+        read.append(ready)
+    inputs = [r.network_input for r in read if isinstance(r, Ready) and r.network_input is not None]
+    try:
+        looked: Iterator[Looked | Exception] = iter(predictor.look_at(inputs))
+    except Exception as e:
+        looked = iter([e] * len(inputs))
+    for (item, _), ready in zip(batch, read, strict=True):
+        if isinstance(ready, Exception):
+            yield item, _failed(ready)
+            continue
+        seen = next(looked) if ready.network_input is not None else None
+        if isinstance(seen, Exception):
+            yield item, _failed(seen)
+        else:
+            yield item, pool.submit(last, item, ready.photo, seen)
+
+
+def _failed(error: Exception) -> Future[R]:
+    future: Future[R] = Future()
+    future.set_exception(error)
+    return future
+
+
+def _settled(future: Future[R]) -> R | Exception:
+    try:
+        return future.result()
+    except Exception as e:
+        return e

@@ -1,0 +1,69 @@
+"""One object that owns the network: photos in, fused maps out."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from u2cut import saliency, weights
+from u2cut.engines.base import Engine, open_engine
+from u2cut.pipeline.options import NetworkOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the network made of a photo: its fused map, (S, S) float32, and the seconds."""
+
+    fused: NDArray[np.float32]
+    seconds: float
+
+
+class Predictor:
+    """Weights found and made ready to run; safe to call from several threads.
+
+    Args:
+        options: Which network, and where it runs.
+        quiet: No progress bar while weights are fetched.
+
+    Raises:
+        WeightsError: The weights can't be had.
+        DeviceError: The device, engine or precision can't be had.
+    """
+
+    def __init__(self, options: NetworkOptions, *, quiet: bool = False) -> None:
+        if options.weights is not None:
+            found = weights.local(options.weights)
+        else:
+            found = weights.find(options.model, offline=options.offline, quiet=quiet)
+        self.model = found.name
+        self.size = options.size or found.input_size
+        self.engine: Engine = open_engine(
+            found.path,
+            engine=options.engine,
+            device=options.device,
+            precision=options.precision,
+            size=self.size,
+        )
+        self.batch_size = options.batch_size or self.engine.batch_size
+        self._lock = threading.Lock()
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Turn a photo, RGB (H, W, 3) uint8, into the network's input, (3, S, S) float32."""
+        return saliency.prepare(image, self.size)
+
+    def look_at(self, inputs: Sequence[NDArray[np.float32]]) -> list[Looked]:
+        """Return the fused map of each network input."""
+        if not inputs:
+            return []
+        with self._lock:
+            start = time.perf_counter()
+            fused = self.engine.predict(np.stack(inputs))
+            seconds = (time.perf_counter() - start) / len(inputs)
+        return [Looked(f, seconds) for f in fused]
+
+    def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Look at one photo, RGB (H, W, 3) uint8: the fused map, (S, S) float32."""
+        return self.look_at([self.prepare(image)])[0].fused

@@ -58,62 +58,77 @@ def find(name: str, *, offline: bool = False, quiet: bool = False) -> LocalWeigh
     spec = registry.spec(name)
     if spec.name == registry.BUNDLED:
         return LocalWeights(spec.name, registry.bundled_path(), spec.input_size)
-    path = _cached(spec)
-    if path is None:
-        if offline:
-            raise WeightsError(
-                f"{name} is not in {printable(cache.folder())} and u2cut is offline; go online "
-                "once for: u2cut weights download "
-                f"{name}, or bring the file: u2cut weights import FILE"
-            )
-        from u2cut.weights import download
+    return LocalWeights(
+        spec.name, _cached(spec) or _fetched(spec, offline=offline, quiet=quiet), spec.input_size
+    )
 
-        path = download.fetch(spec, limits=download.PATIENT, quiet=quiet)
-    return LocalWeights(spec.name, path, spec.input_size)
+
+def bring_in(file: Path, name: str | None = None) -> LocalWeights:
+    """Put a file that was fetched by hand into the cache, recognised by its SHA-256.
+
+    Args:
+        file: The file.
+        name: What it must be; None takes any that the registry knows.
+
+    Raises:
+        WeightsError: It can't be read, or isn't what the registry knows.
+    """
+    known = registry.OFFICIAL.values() if name is None else [registry.spec(name)]
+    if not file.is_file():
+        raise WeightsError(f"{printable(file)}: no such file")
+    try:
+        digest = cache.sha256(file)
+    except OSError as e:
+        raise WeightsError(f"{printable(file)}: {e.strerror}") from e
+    for spec in known:
+        if spec.urls and spec.sha256 == digest:
+            return LocalWeights(spec.name, cache.copy_in(spec, file), spec.input_size)
+    raise WeightsError(
+        f"{printable(file)} is not {name or 'one of ' + ', '.join(registry.OFFICIAL)}: its "
+        f"SHA-256 is {digest}. Weights of your own need no import: --weights FILE"
+    )
 
 
 def _find_best(*, offline: bool, quiet: bool) -> LocalWeights:
     spec = registry.spec(PREFERRED)
     try:
-        path = _cached(spec)
-        if path is None:
-            path = _fetch_in_a_hurry(spec, offline=offline, quiet=quiet)
+        path = _cached(spec) or _fetched(spec, offline=offline, quiet=quiet, hurried=True)
     except WeightsError as e:
         logger.warning(
-            "using the bundled '%s' weights, which cut less well than %s: %s",
+            "using the bundled '%s' weights, which cut out less exactly: %s. For the best ones: "
+            "u2cut weights download %s",
             registry.BUNDLED,
+            str(e).splitlines()[0].rstrip(":"),
             PREFERRED,
-            e,
         )
         return find(registry.BUNDLED)
     return LocalWeights(spec.name, path, spec.input_size)
 
 
-def _fetch_in_a_hurry(spec: registry.WeightSpec, *, offline: bool, quiet: bool) -> Path:
-    remedy = f"to fetch it: u2cut weights download {spec.name}"
-    if offline:
-        raise WeightsError(f"{spec.name} is not here and u2cut is offline")
-    if cache.failed_lately(spec):
-        raise WeightsError(f"{spec.name} could not be fetched some minutes ago; {remedy}")
-    from u2cut.weights import download
-
-    try:
-        return download.fetch(spec, limits=download.HURRIED, quiet=quiet)
-    except WeightsError:
-        cache.remember_failure(spec)
-        raise
-
-
 def _cached(spec: registry.WeightSpec) -> Path | None:
     """Return the cached file when it is sound; None when it must be fetched (again)."""
-    path = cache.path_of(spec)
     if not cache.is_cached(spec):
         return None
-    fault = cache.fault(spec, path)
+    fault = cache.fault(spec)
     if fault is None:
-        return path
-    logger.warning("%s is damaged (%s)", printable(path), fault)
+        return cache.path_of(spec)
+    logger.warning("%s is damaged (%s)", printable(cache.path_of(spec)), fault)
     return None
+
+
+def _fetched(
+    spec: registry.WeightSpec, *, offline: bool, quiet: bool, hurried: bool = False
+) -> Path:
+    if offline:
+        raise WeightsError(
+            f"{spec.name} is not in {printable(cache.folder())} and u2cut is offline:\n"
+            f"go online once for `u2cut weights download {spec.name}`, or fetch the file elsewhere "
+            "and bring it in with `u2cut weights import FILE`"
+        )
+    from u2cut.weights import download
+
+    limits = download.HURRIED if hurried else download.PATIENT
+    return download.fetch(spec, limits=limits, quiet=quiet)
 
 
 def _offline_by_environment() -> bool:

@@ -15,9 +15,8 @@ from torch import Tensor
 from u2cut.errors import WeightsError
 from u2cut.model import VARIANTS, U2Net, Variant
 from u2cut.stdio import printable
+from u2cut.weights.registry import MAX_BYTES
 
-# The larger of the two networks takes 176 MB in fp32 and twice that in fp64.
-MAX_BYTES = 400_000_000
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 

@@ -10,6 +10,8 @@ from u2cut.stdio import printable
 from u2cut.weights.metadata import input_size, read_metadata
 
 DEFAULT_INPUT_SIZE = 320
+# The larger network takes 176 MB in fp32 and twice that in fp64; no weights are longer.
+MAX_BYTES = 400_000_000
 BUNDLED = "lite"
 OFFICIAL_SOURCE = "https://github.com/xuebinqin/U-2-Net"
 _MIRROR = "https://github.com/OPHoperHPO/image-background-remove-tool/releases/download/3.2"

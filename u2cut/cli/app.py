@@ -1,6 +1,8 @@
 """The command tree, and the one place where an error becomes an exit code."""
 
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import Annotated
@@ -9,6 +11,7 @@ import typer
 
 from u2cut import __version__
 from u2cut.cli.cutout import mask, remove, with_crop_margin
+from u2cut.cli.weights import weights
 from u2cut.errors import ExitCode, U2cutError
 
 app = typer.Typer(
@@ -40,6 +43,21 @@ def _root(
 
 app.command()(remove)
 app.command()(mask)
+app.add_typer(weights)
+
+
+class _Interruption:
+    """Ctrl-C, and SIGTERM in the same way; remembers, because Typer exits with 1 on it."""
+
+    def __init__(self) -> None:
+        self.happened = False
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._on_signal)
+            signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        self.happened = True
+        raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -48,11 +66,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows ``u2cut``; None reads ``sys.argv``.
     """
+    interruption = _Interruption()
     try:
         arguments = with_crop_margin(sys.argv[1:] if arguments is None else arguments)
         code = app(args=arguments, prog_name="u2cut", standalone_mode=True)
     except SystemExit as e:
-        code = e.code
+        code = ExitCode.INTERRUPTED if interruption.happened else e.code
     except U2cutError as e:
         if str(e):
             print(f"u2cut: error: {e}", file=sys.stderr)  # noqa: T201

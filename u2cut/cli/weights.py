@@ -1,0 +1,193 @@
+"""``u2cut weights``: what is known, what is here, and how it gets here."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from u2cut import stdio
+from u2cut.errors import WeightsError
+from u2cut.stdio import printable
+from u2cut.weights import bring_in, cache, find, registry
+
+weights = typer.Typer(
+    name="weights",
+    help="List, fetch, check and remove the network's weights.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON on stdout.")]
+
+
+@weights.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the weights that u2cut knows, and which are here."""
+    with stdio.protect_stdout() as stdout:
+        stdio.configure_logging()
+        specs = [registry.spec(name) for name in registry.names()]
+        if as_json:
+            _write_json(
+                stdout, [{**asdict(s), "state": _state(s), "path": _shown(s)} for s in specs]
+            )
+            return
+        for s in specs:
+            size = f"{s.size / 1e6:.1f} MB" if s.size else ""
+            line = f"{s.name:<16} {_state(s):<8} {size:>9}  {s.licence}  {s.description}"
+            _write_line(stdout, line)
+
+
+@weights.command()
+def download(
+    names: Names,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch weights into the cache; print where they are."""
+
+    def fetch(name: str) -> tuple[dict[str, str], str]:
+        path = os.fspath(find(name, quiet=quiet).path)
+        return {"name": name, "path": path}, path
+
+    _each(names, fetch, as_json=as_json, quiet=quiet)
+
+
+@weights.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hash weights in full and compare; without a name, all that are here."""
+    here = [
+        n for n in registry.names() if n == registry.BUNDLED or cache.is_cached(registry.spec(n))
+    ]
+
+    def check(name: str) -> tuple[dict[str, str], str]:
+        spec = registry.spec(name)
+        path = _present(spec)
+        if name == registry.BUNDLED:
+            fault = cache.mismatch(spec, path)
+        else:
+            fault = cache.fault(spec, full=True)
+        if fault is not None:
+            raise WeightsError(
+                f"{printable(path)} is damaged: {fault}; the next use, or "
+                f"`u2cut weights download {name}`, fetches it again"
+            )
+        return {"name": name, "path": os.fspath(path), "sha256": spec.sha256}, f"{name} ok"
+
+    _each(names or here, check, as_json=as_json)
+
+
+@weights.command()
+def path(name: Name, as_json: AsJson = False) -> None:
+    """Print where weights are; an error if they aren't here."""
+
+    def where(name: str) -> tuple[dict[str, str], str]:
+        path = os.fspath(_present(registry.spec(name)))
+        return {"name": name, "path": path}, path
+
+    _each([name], where, as_json=as_json)
+
+
+@weights.command()
+def remove(names: Names, as_json: AsJson = False) -> None:
+    """Delete weights, and what is left of broken downloads, from the cache."""
+
+    def delete(name: str) -> tuple[dict[str, object], str]:
+        if name == registry.BUNDLED:
+            raise WeightsError(f"{name} ships with u2cut and can't be removed")
+        removed = [os.fspath(path) for path in cache.remove(registry.spec(name))]
+        return {"name": name, "removed": removed}, "\n".join(removed) or f"{name} was not here"
+
+    _each(names, delete, as_json=as_json)
+
+
+@weights.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What it must be.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a file that was fetched by hand into the cache, recognised by its SHA-256."""
+
+    def bring(_: str) -> tuple[dict[str, str], str]:
+        local = bring_in(file, name)
+        path = os.fspath(local.path)
+        return {"name": local.name, "path": path}, path
+
+    _each([os.fspath(file)], bring, as_json=as_json)
+
+
+def _each(
+    names: list[str],
+    act: Callable[[str], tuple[object, str]],
+    *,
+    as_json: bool,
+    quiet: bool = False,
+) -> None:
+    """Act on every name; write what came of it on stdout, and fail at the end if any failed."""
+    failures = []
+    entries: list[object] = []
+    with stdio.protect_stdout() as stdout:
+        stdio.configure_logging(quiet=quiet, verbose=not quiet)
+        for name in names:
+            try:
+                entry, line = act(name)
+            except WeightsError as e:
+                failures.append(str(e))
+                entries.append({"name": name, "error": str(e)})
+                continue
+            entries.append(entry)
+            if not as_json:
+                _write_line(stdout, line)
+        if as_json:
+            _write_json(stdout, entries)
+    if failures:
+        raise WeightsError("\n".join(failures))
+
+
+def _state(spec: registry.WeightSpec) -> str:
+    if spec.name == registry.BUNDLED:
+        return "bundled"
+    if not cache.is_cached(spec):
+        return "absent"
+    try:
+        return "here" if cache.fault(spec) is None else "damaged"
+    except WeightsError:
+        return "refused"
+
+
+def _present(spec: registry.WeightSpec) -> Path:
+    if spec.name == registry.BUNDLED:
+        return registry.bundled_path()
+    if not cache.is_cached(spec):
+        raise WeightsError(
+            f"{spec.name} is not in {printable(cache.folder())}; to fetch it: "
+            f"u2cut weights download {spec.name}"
+        )
+    return cache.path_of(spec)
+
+
+def _shown(spec: registry.WeightSpec) -> str | None:
+    if spec.name != registry.BUNDLED and not cache.is_cached(spec):
+        return None
+    return os.fspath(_present(spec))
+
+
+def _write_line(stdout: BinaryIO, line: str) -> None:
+    stdout.write(os.fsencode(line) + b"\n")
+
+
+def _write_json(stdout: BinaryIO, value: object) -> None:
+    stdout.write(json.dumps(value, indent=2).encode() + b"\n")

@@ -1,5 +1,6 @@
 """Bounded stages: some photos are read while one is in the network and others are finished."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,11 @@ class Ready(Generic[P]):
 
     photo: P
     network_input: NDArray[np.float32] | None
+
+
+def worker_count(jobs: int | None) -> int:
+    """Threads to use when ``jobs`` were asked for: else one a core, up to 8."""
+    return jobs or min(os.cpu_count() or 1, 8)
 
 
 def flow(

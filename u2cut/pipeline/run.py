@@ -3,7 +3,6 @@
 A photo's error is caught here and nowhere else; it costs that photo only.
 """
 
-import os
 import sys
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from u2cut.errors import ExitCode, InputError, Interrupted, OutputError, PartialFailure, U2cutError
 from u2cut.imaging.decode import Frame, decode
 from u2cut.pipeline.cut import Cutout, backdrop_of
-from u2cut.pipeline.flow import Ready, flow
+from u2cut.pipeline.flow import Ready, flow, worker_count
 from u2cut.pipeline.jobs import STD, Job, Plan
 from u2cut.pipeline.options import BatchOptions, Format
 from u2cut.pipeline.predictor import Looked, Predictor
@@ -222,9 +221,12 @@ def run(
     summary = Summary()
     try:
         stages = _Stages(options, Predictor(options.network, quiet=options.run.quiet), sink)
-        workers = options.run.jobs or min(os.cpu_count() or 1, 8)
         outcomes = flow(
-            plan, first=stages.first, predictor=stages.predictor, last=stages.last, workers=workers
+            plan,
+            first=stages.first,
+            predictor=stages.predictor,
+            last=stages.last,
+            workers=worker_count(options.run.jobs),
         )
         with progress(len(plan), unit="photo", quiet=options.run.quiet or options.run.json) as bar:
             for job, outcome in outcomes:

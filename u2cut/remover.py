@@ -1,0 +1,219 @@
+"""The Python door: photos in, cutouts out."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from u2cut.errors import InputError, U2cutError
+from u2cut.imaging.decode import Frame, decode
+from u2cut.imaging.pixels import to_rgb
+from u2cut.pipeline.cut import Cutout
+from u2cut.pipeline.flow import Ready, flow, worker_count
+from u2cut.pipeline.jobs import Job
+from u2cut.pipeline.options import (
+    CutoutOptions,
+    EdgeOptions,
+    InputOptions,
+    Matting,
+    NetworkOptions,
+    RenderOptions,
+    model_from_environment,
+)
+from u2cut.pipeline.predictor import Looked, Predictor
+from u2cut.pipeline.run import read
+from u2cut.stdio import printable
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    Photo: TypeAlias = Image.Image | NDArray[np.uint8] | bytes | str | os.PathLike[str]
+
+
+class Remover:
+    """Removes backgrounds; make one, use it for many photos, from any thread.
+
+    Args:
+        model: "auto" (``U2CUT_MODEL`` changes it), or a name that ``u2cut weights list`` shows.
+        weights: A local weights file instead of ``model``.
+        offline: Download nothing.
+        engine: "auto", "torch" or "openvino".
+        device: "auto", "cpu", "cuda", "cuda:N", "cuda:all" or "mps".
+        precision: "auto", "fp32", "bf16", "fp16" or "int8".
+        batch_size: Photos in a forward pass; None lets the engine choose.
+        size: Side of the network's input in pixels; None is the weights' choice.
+        matting: "none", "fast" or "best".
+        zoom: Look at small subjects a second time; None: with ``matting="best"``.
+        threshold: Makes the edge hard: opaque from this alpha on.
+        decontaminate: Take the old background's colour out of the edge.
+        keep_hidden_colours: Keep the photo's colours where the alpha is 0.
+        clean: Remove specks and fill holes.
+        largest: Keep the main subject only.
+        feather: Soften the edge by this many pixels.
+        erode: Move the edge inwards by this many pixels.
+        jobs: Threads of ``remove_many`` beside the caller's; None is one a core, up to 8.
+
+    Raises:
+        WeightsError: The weights can't be had.
+        DeviceError: The device, engine or precision can't be had.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        weights: str | os.PathLike[str] | None = None,
+        offline: bool = False,
+        engine: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | None = None,
+        size: int | None = None,
+        matting: Literal["none", "fast", "best"] = "fast",
+        zoom: bool | None = None,
+        threshold: float | None = None,
+        decontaminate: bool = True,
+        keep_hidden_colours: bool = False,
+        clean: bool = False,
+        largest: bool = False,
+        feather: float = 0.0,
+        erode: int = 0,
+        jobs: int | None = None,
+    ) -> None:
+        self._predictor = Predictor(
+            NetworkOptions(
+                model=model or model_from_environment(),
+                weights=None if weights is None else Path(weights),
+                offline=offline,
+                engine=engine,
+                device=device,
+                precision=precision,
+                batch_size=batch_size,
+                size=size,
+            )
+        )
+        edge = EdgeOptions(Matting(matting), zoom, threshold, clean, largest, feather, erode)
+        look = CutoutOptions(decontaminate=decontaminate, keep_hidden_colours=keep_hidden_colours)
+        self._render = RenderOptions(edge=edge, cutout=look)
+        self._workers = worker_count(jobs)
+
+    @property
+    def model(self) -> str:
+        """Name of the weights in use."""
+        return self._predictor.model
+
+    def remove(self, photo: "Photo") -> Cutout:
+        """Find the subject of one photo.
+
+        Args:
+            photo: A Pillow image, an array ((H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8),
+                a file's bytes, or its path.
+
+        Raises:
+            InputError: It isn't a photo.
+        """
+        frame = frame_of(photo)
+        fused = self._predictor.fused_map(frame.image)
+        return Cutout(frame, fused, self._render, self._predictor.fused_map)
+
+    @overload
+    def remove_many(
+        self, photos: "Iterable[Photo]", *, errors: Literal["raise"] = "raise"
+    ) -> Iterator[Cutout]: ...
+
+    @overload
+    def remove_many(
+        self, photos: "Iterable[Photo]", *, errors: Literal["return"]
+    ) -> Iterator[Cutout | U2cutError]: ...
+
+    def remove_many(
+        self, photos: "Iterable[Photo]", *, errors: Literal["raise", "return"] = "raise"
+    ) -> Iterator[Cutout | U2cutError]:
+        """Find the subjects of many photos; decoding, network and matting overlap.
+
+        A bounded number of photos is held at any time, and cutouts come in the photos' order.
+
+        Args:
+            photos: See ``remove``; drawn from lazily.
+            errors: "raise" stops at the first bad photo; "return" yields its error in its place.
+        """
+
+        def first(photo: "Photo") -> Ready[Frame]:
+            frame = frame_of(photo)
+            return Ready(frame, self._predictor.prepare(frame.image))
+
+        def last(_: "Photo", frame: Frame, looked: Looked | None) -> Cutout:
+            assert looked is not None
+            cutout = Cutout(frame, looked.fused, self._render, self._predictor.fused_map)
+            _ = cutout.foreground  # the work is done here, beside the network
+            return cutout
+
+        for _, outcome in flow(
+            photos, first=first, predictor=self._predictor, last=last, workers=self._workers
+        ):
+            if isinstance(outcome, Cutout) or (
+                errors == "return" and isinstance(outcome, U2cutError)
+            ):
+                yield outcome
+            else:
+                raise outcome
+
+
+def frame_of(photo: "Photo") -> Frame:
+    """Turn whatever stands for a photo into a frame.
+
+    Raises:
+        InputError: It isn't a photo.
+    """
+    if isinstance(photo, Frame):
+        return photo
+    if isinstance(photo, bytes | bytearray | memoryview):
+        return decode(bytes(photo), max_pixels=InputOptions().max_pixels)
+    if isinstance(photo, np.ndarray):
+        return _frame_of_array(photo)
+    if isinstance(photo, str | os.PathLike):
+        path = os.fspath(photo)
+        try:
+            return decode(read(Job(path, "")), max_pixels=InputOptions().max_pixels)
+        except InputError as e:
+            raise InputError(f"{printable(path)}: {e}") from e
+    from PIL import Image
+
+    if isinstance(photo, Image.Image):
+        return _frame_of_pillow(photo)
+    raise InputError(
+        f"a {type(photo).__name__} isn't a photo: pass a Pillow image, an array, bytes or a path"
+    )
+
+
+def _frame_of_array(array: NDArray[np.uint8]) -> Frame:
+    shape = array.shape
+    if (
+        array.dtype != np.uint8
+        or array.size == 0
+        or not (array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4)))
+    ):
+        raise InputError(
+            f"an array of shape {shape} and type {array.dtype} isn't a photo: pass uint8, "
+            "(H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA"
+        )
+    if array.ndim == 2 or shape[2] == 1:
+        array = np.repeat(array.reshape(*shape[:2], 1), 3, axis=2)
+    alpha = None
+    if array.shape[2] == 4:
+        alpha = array[..., 3].astype(np.float32) / np.float32(255)
+    return Frame(np.ascontiguousarray(array[..., :3]), alpha)
+
+
+def _frame_of_pillow(image: "Image.Image") -> Frame:
+    from PIL import ImageOps
+
+    try:
+        pixels = to_rgb(ImageOps.exif_transpose(image), image.info.get("icc_profile"))
+    except (OSError, ValueError, SyntaxError) as e:  # Pillow decodes as late as here
+        raise InputError(f"the picture can't be decoded ({e})") from e
+    dpi = image.info.get("dpi")
+    return Frame(pixels.rgb, pixels.alpha, pixels.icc, dpi and tuple(map(float, dpi)))

@@ -35,6 +35,11 @@ class Pair:
         """The set's name."""
         return self.name.partition("/")[0]
 
+    @property
+    def stem(self) -> str:
+        """What the names of the two files share."""
+        return self.image.stem
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -92,8 +97,10 @@ def scan_folders(images: Path, masks: Path, group: str | None = None) -> Scan:
     """
     group = group or images.resolve().parent.name
     problems: list[str] = []
-    photos = _by_stem(images, problems)
-    truths = _by_stem(masks, problems)
+    photos = files_by_stem(images, problems)
+    truths = files_by_stem(masks, problems)
+    inner = sorted(path for folder in (images, masks) for path in folder.iterdir() if path.is_dir())
+    problems += [f"{printable(path)}: a folder among the files of a set" for path in inner]
     problems += [f"{printable(photos[s])}: no mask" for s in sorted(photos.keys() - truths.keys())]
     problems += [f"{printable(truths[s])}: no photo" for s in sorted(truths.keys() - photos.keys())]
     shared = sorted(photos.keys() & truths.keys())
@@ -172,8 +179,12 @@ def _sets_in(folder: Path, below: Sequence[str]) -> list[tuple[Path, Path, str]]
     return sets
 
 
-def _by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
-    """The visible files of a folder by stem; whatever can't be one goes to ``problems``."""
+def files_by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
+    """List the visible files of a folder by stem; a stem's second file goes to ``problems``.
+
+    Raises:
+        DataError: The folder can't be read.
+    """
     try:
         entries = sorted(folder.iterdir())
     except OSError as e:
@@ -183,8 +194,8 @@ def _by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
         if path.name.startswith(".") or path.name.lower() in _LITTER:
             continue
         if path.is_dir():
-            problems.append(f"{printable(path)}: a folder among the files of a set")
-        elif path.stem in files:
+            continue
+        if path.stem in files:
             problems.append(f"{printable(path)}: same stem as {printable(files[path.stem].name)}")
         else:
             files[path.stem] = path

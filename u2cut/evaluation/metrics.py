@@ -17,31 +17,44 @@ SUBJECT_ABOVE: Final = 127  # a truth's greater levels are the subject
 
 
 @dataclass(frozen=True)
-class PhotoScores:
-    """The scores of one photo's map; curves run over the thresholds 255, 254, ... 0.
+class Scores:
+    """Scores of one photo's map, or their means over a data set.
 
     Attributes:
-        precision: (256,) float64.
-        recall: (256,) float64.
-        e_measure: (256,) float64.
-        mae: Mean absolute error.
+        mae: Mean absolute error; less is better.
         weighted_f: Weighted Fβ, β² = 1.
         s_measure: S-measure, α = 0.5.
-        boundary_f: Relaxed boundary Fβ, ρ = 3.
+        boundary_f: Relaxed boundary Fβ, β² = 0.3, ρ = 3.
+        mean_f: Fβ, β² = 0.3, averaged over the thresholds.
         adaptive_f: Fβ at twice the map's mean.
+        e_measure: E-measure, averaged over the thresholds.
         iou: Intersection over union at 0.5.
-        matte: Scores against a soft truth; None if the truth is a mask.
     """
 
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    e_measure: NDArray[np.float64]
     mae: float
     weighted_f: float
     s_measure: float
     boundary_f: float
+    mean_f: float
     adaptive_f: float
+    e_measure: float
     iou: float
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoScores:
+    """All that is known of one photo's map.
+
+    Attributes:
+        scores: One number a metric.
+        precision: At the thresholds 255, 254, ... 0; (256,) float64.
+        recall: Likewise.
+        matte: Scores against a soft truth; None if the truth is a mask.
+    """
+
+    scores: Scores
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
     matte: MatteScores | None
 
 
@@ -77,15 +90,15 @@ def score(
         error *= known
         positive &= known
     precision, recall = curves.precision_recall(counts, levels)
-    return PhotoScores(
-        precision=precision,
-        recall=recall,
-        e_measure=curves.e_measure(counts, levels),
+    scores = Scores(
         mae=curves.mean_absolute_error(counts, levels),
         weighted_f=weighted_f(error, subject),
         s_measure=s_measure(quadrants, levels),
         boundary_f=boundary_f(positive, subject),
+        mean_f=float(curves.f_beta(precision, recall).mean()),
         adaptive_f=curves.adaptive_f(counts, levels),
+        e_measure=float(curves.e_measure(counts, levels).mean()),
         iou=curves.intersection_over_union(counts, levels),
-        matte=matte_scores(saliency, truth) if known is None and is_soft(truth) else None,
     )
+    matte = matte_scores(saliency, truth) if known is None and is_soft(truth) else None
+    return PhotoScores(scores, precision, recall, matte)

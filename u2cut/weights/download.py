@@ -13,7 +13,7 @@ from u2cut.errors import WeightsError
 from u2cut.stdio import Progress, logger, printable, progress
 from u2cut.weights import cache, google_drive
 from u2cut.weights.registry import MAX_BYTES, WeightSpec
-from u2cut.weights.transfer import Answer, Limits, SourceError, get
+from u2cut.weights.transfer import CHUNK, Answer, Limits, SourceError, get
 
 # Asked for by name: patient. For "auto", which has an answer at hand: five seconds at most
 # until something answers.
@@ -21,7 +21,6 @@ PATIENT = Limits()
 HURRIED = Limits(connect=2.5, reach=5)
 
 _MAX_PAGE = 1 << 18
-_PROGRESS_BYTES = 1 << 20
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -102,14 +101,14 @@ class _Download:
         return failures
 
     def _from_source(self, url: str) -> None:
-        """Try a source until the file is whole; tries that got on by 1 MiB don't count."""
+        """Try a source until the file is whole; tries that got on don't count."""
         tries, furthest = 0, self._part.seek(0, 2)
         while True:
             try:
                 return self._attempt(url)
             except SourceError as e:
                 length = self._part.seek(0, 2)
-                tries = 1 if length >= furthest + _PROGRESS_BYTES else tries + 1
+                tries = 1 if length >= furthest + CHUNK else tries + 1
                 furthest = max(furthest, length)
                 if not e.retry or self._deadline is not None or tries >= self._limits.attempts:
                     raise

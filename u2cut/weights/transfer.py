@@ -30,7 +30,7 @@ class Limits:
         answer: For the head of an answer, name resolution and connection included.
         stall: For each 64 KiB of a file.
         reach: For the first answer of any source, all in all; None is in no hurry.
-        attempts: Tries of one source without any progress.
+        attempts: Tries of one source that bring less than 64 KiB.
         backoff: Before the second try; doubled each time.
         retry_after: The longest wait that a server may ask for.
         lock: For another process that is fetching the same.
@@ -63,6 +63,13 @@ class SourceError(Exception):
         self.wait = wait
 
 
+class _Session(requests.Session):
+    """Leaves redirects to ``get``: requests would read their bodies first, however long."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Find no target, so that requests does nothing about it."""
+
+
 class Answer:
     """The head of an HTTP answer, and its body while it comes in.
 
@@ -84,7 +91,7 @@ class Answer:
         self._abandoned = threading.Event()
         timeout = (min(limits.connect, seconds), limits.stall)
         threading.Thread(target=self._exchange, args=(headers, timeout), daemon=True).start()
-        head = self._next(seconds, f"no answer within {seconds:.2g} s")
+        head = self._next(seconds, "no answer in time")
         assert isinstance(head, requests.Response)
         self.status = head.status_code
         self.headers = head.headers
@@ -101,9 +108,10 @@ class Answer:
 
     def _exchange(self, headers: dict[str, str], timeout: tuple[float, float]) -> None:
         try:
-            with requests.get(
-                self.url, headers=headers, stream=True, allow_redirects=False, timeout=timeout
-            ) as response:
+            with (
+                _Session() as session,
+                session.get(self.url, headers=headers, stream=True, timeout=timeout) as response,
+            ):
                 self._hand_over(response)
                 for chunk in response.iter_content(CHUNK):
                     if not self._hand_over(chunk):
@@ -199,6 +207,8 @@ def _explained(error: Exception) -> SourceError:
         return SourceError("its certificate can't be verified (a proxy that intercepts?)")
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return SourceError("no connection in time", retry=True)
+    if isinstance(error, requests.exceptions.ReadTimeout):
+        return SourceError("no answer in time", retry=True)
     if "NameResolutionError" in detail or "getaddrinfo" in detail:
         return SourceError("its name can't be resolved (no network?)")
     if "Failed to establish a new connection" in detail:

@@ -1,0 +1,168 @@
+"""Turn the collected sets into the folders that weights/lite.toml trains and validates on.
+
+python recipes/prepare_lite.py COLLECTED OUT
+
+COLLECTED holds GROUP/SET/images and GROUP/SET/masks, cutouts/SET (RGBA photos), backgrounds and
+unlabelled. OUT gets train/SET and val/SET, each with images and masks (links, where nothing
+changes). Which names are for validation is read from validation.txt; --split writes that file.
+"""
+
+import argparse
+import random
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+LIST = Path(__file__).with_name("validation.txt")
+# How many photos of each set are held back.
+HELD_BACK = {
+    "VOC-animals": 60,
+    "OxfordPets": 35,
+    "FeralCats296": 20,
+    "Cats81": 10,
+    "DogCat": 10,
+    "CCP-person": 30,
+    "HumanSeg290": 30,
+    "COCO-mini": 60,
+    "Bottles-waste": 25,
+    "Mugs": 15,
+    "Mandarins": 20,
+    "FoodID": 20,
+    "NoiseObjects-alex": 30,
+    "SmallObjects-alex": 25,
+    "Pens10": 3,
+}
+# Sets whose masks are the union of all that was annotated: only plausible subjects are kept.
+UNIONS = ("VOC-animals", "COCO-mini")
+ALIKE = 8  # bits of 64 in which the hashes of two near-duplicates differ at most
+
+
+def difference_hash(path: Path) -> int:
+    """Return 64 bits: whether each pixel of a 9×8 grey thumbnail is darker than its neighbour."""
+    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
+
+
+def clusters(paths: list[Path]) -> dict[Path, int]:
+    """Give near-duplicates the same number, transitively."""
+    hashes = np.array([difference_hash(p) for p in paths], np.uint64)
+    number = list(range(len(paths)))
+
+    def root(i: int) -> int:
+        while number[i] != i:
+            number[i] = number[number[i]]
+            i = number[i]
+        return i
+
+    for i, own in enumerate(hashes):
+        differing = np.bitwise_count(hashes[i + 1 :] ^ own)
+        for j in np.flatnonzero(differing <= ALIKE):
+            number[root(i + 1 + int(j))] = root(i)
+    return {p: root(i) for i, p in enumerate(paths)}
+
+
+def plausible(mask_path: Path) -> bool:
+    """Tell whether a union of annotations could be what a person calls the subject."""
+    mask = (cv2.imread(str(mask_path), cv2.IMREAD_GRAYSCALE) > 127).astype(np.uint8)
+    share = float(mask.mean())
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
+    areas = cv2.connectedComponentsWithStats(mask)[2][1:, 4]
+    return 0.03 < share < 0.65 and border < 0.25 and areas.max(initial=0) > 0.7 * mask.sum()
+
+
+def mask_of(image: Path) -> Path:
+    """Return the mask beside a photo."""
+    return image.parent.parent / "masks" / f"{image.stem}.png"
+
+
+def find_photos(collected: Path) -> dict[str, list[Path]]:
+    """Return the photos of each set that has masks."""
+    found = {
+        folder.parent.name: sorted(folder.iterdir()) for folder in collected.glob("*/*/images")
+    }
+    return {name: found[name] for name in sorted(found) if name in HELD_BACK}
+
+
+def others(collected: Path) -> list[Path]:
+    """Return the photos that are trained on without a mask file: cutouts and unlabelled."""
+    return sorted((collected / "cutouts").glob("*/*")) + sorted(
+        (collected / "unlabelled").glob("*")
+    )
+
+
+def choose(photos: dict[str, list[Path]], alike: dict[Path, int]) -> list[str]:
+    """Draw validation names by whole clusters, the small ones first."""
+    rng = random.Random(20)
+    members = defaultdict(list)
+    for path, number in alike.items():
+        members[number].append(path)
+    names = []
+    for name, paths in photos.items():
+        usable = [p for p in paths if name not in UNIONS or plausible(mask_of(p))]
+        rng.shuffle(usable)
+        usable.sort(key=lambda p: len(members[alike[p]]) > 3)
+        names += [f"{name}/{p.stem}" for p in sorted(usable[: HELD_BACK[name]])]
+    return names
+
+
+def link(target: Path, path: Path) -> None:
+    """Link ``path`` to ``target``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(target.resolve())
+
+
+def write_pair(image: Path, folder: Path) -> None:
+    """Put a photo and its mask into a set."""
+    link(image, folder / "images" / image.name)
+    link(mask_of(image), folder / "masks" / mask_of(image).name)
+
+
+def write_cutout(path: Path, folder: Path) -> None:
+    """Divide an RGBA photo into a photo and a mask."""
+    rgba = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    for part, pixels in (("images", rgba[:, :, :3]), ("masks", rgba[:, :, 3])):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / part / f"{path.stem}.png"), pixels)
+
+
+def main() -> None:
+    """Split, or write the folders."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("collected", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--split", action="store_true", help="draw validation.txt anew first")
+    arguments = parser.parse_args()
+    photos = find_photos(arguments.collected)
+    loose = others(arguments.collected)
+    alike = clusters([p for paths in photos.values() for p in paths] + loose)
+    if arguments.split:
+        LIST.write_text("\n".join(choose(photos, alike)) + "\n", encoding="utf-8")
+    held = set(LIST.read_text(encoding="utf-8").split())
+    held_clusters = {
+        alike[p] for name, paths in photos.items() for p in paths if f"{name}/{p.stem}" in held
+    }
+    for name, paths in photos.items():
+        for path in paths:
+            if f"{name}/{path.stem}" in held:
+                write_pair(path, arguments.out / "val" / name)
+            elif alike[path] not in held_clusters and (
+                name not in UNIONS or plausible(mask_of(path))
+            ):
+                write_pair(path, arguments.out / "train" / name)
+    for path in loose:
+        if alike[path] in held_clusters:
+            continue
+        if path.parent.name == "PersonCutouts200":  # the other cutouts are pairs already
+            write_cutout(path, arguments.out / "train" / path.parent.name)
+        elif path.parent.name == "unlabelled":
+            link(path, arguments.out / "unlabelled" / path.name)
+    for folder in sorted(arguments.out.glob("*/*/images")):
+        print(f"{len(list(folder.iterdir())):5} {folder.parent.relative_to(arguments.out)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Everything of a run that changes from step to step, and its way to disk and back."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from u2cut.errors import UsageError
+from u2cut.model import VARIANTS, U2Net
+from u2cut.training.average import Average
+from u2cut.training.config import TrainConfig
+
+
+@dataclass
+class State:
+    """What a checkpoint holds.
+
+    Attributes:
+        network: The network that is trained, without any wrapper.
+        average: Its moving average, if the recipe has one.
+        optimizer: Adam or AdamW.
+        scaler: The loss scaler; idle unless the precision is fp16.
+        step: Optimiser steps done.
+        best: Best validation IoU so far; -1 before the first.
+    """
+
+    network: U2Net
+    average: Average | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    best: float = -1.0
+
+    @property
+    def kept(self) -> U2Net:
+        """The network that is evaluated and written: the average, if there is one."""
+        return self.average.network if self.average else self.network
+
+    def dump(self) -> dict[str, Any]:
+        """Return tensors and plain values only."""
+        return {
+            "step": self.step,
+            "best": self.best,
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict() if self.average else {},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+
+    def load(self, dumped: dict[str, Any]) -> None:
+        """Take over what ``dump`` returned."""
+        self.step, self.best = dumped["step"], dumped["best"]
+        self.network.load_state_dict(dumped["network"])
+        if self.average:
+            self.average.network.load_state_dict(dumped["average"])
+        self.optimizer.load_state_dict(dumped["optimizer"])
+        self.scaler.load_state_dict(dumped["scaler"])
+        torch.set_rng_state(dumped["rng"])
+
+
+def start(config: TrainConfig, network: U2Net, device: torch.device) -> State:
+    """Return the state before the first step."""
+    network = network.to(device, memory_format=torch.channels_last)
+    freeze(network, config.freeze)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    optimizer = kind(
+        [p for p in network.parameters() if p.requires_grad],
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    return State(
+        network,
+        Average(network, config.ema) if config.ema else None,
+        optimizer,
+        torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
+    )
+
+
+def initial_network(config: TrainConfig) -> U2Net:
+    """Make the network, random or with the weights that ``init`` names.
+
+    Raises:
+        UsageError: The weights are the other network's.
+        WeightsError: They can't be had.
+    """
+    variant = VARIANTS[config.model]
+    if config.init == "none":
+        return U2Net(variant)
+    from pathlib import Path
+
+    from u2cut.weights import find, local
+    from u2cut.weights.load import load_network
+
+    path = Path(config.init)
+    chosen = local(path) if path.suffix or len(path.parts) > 1 else find(config.init)
+    network = load_network(chosen.path)
+    if network.variant is not variant:
+        raise UsageError(
+            f"--init {config.init} is a {network.variant.name}; say --model {network.variant.name}"
+        )
+    return network
+
+
+def freeze(network: nn.Module, names: tuple[str, ...]) -> None:
+    """Let the named parts keep their weights; their batch norms keep their averages too.
+
+    Raises:
+        UsageError: There is no such part.
+    """
+    parts = dict(network.named_children())
+    for name in names:
+        if name not in parts:
+            raise UsageError(f"--freeze {name}: the network's parts are {', '.join(parts)}")
+        parts[name].requires_grad_(False)
+
+
+def train_mode(network: nn.Module) -> None:
+    """Put a network into training mode, its frozen parts into evaluation mode."""
+    network.train()
+    for part in network.children():
+        parameters = list(part.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            part.eval()
+
+
+def rate(step: int, steps: int, config: TrainConfig) -> float:
+    """Return the learning rate of a step, counted from 0: warm-up, then constant or cosine."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    if config.schedule == "constant":
+        return config.lr
+    progress = (step - config.warmup) / max(1, steps - config.warmup)
+    return config.lr * (1 + math.cos(math.pi * min(1.0, progress))) / 2

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from u2cut.errors import OutputError
+from u2cut.imaging.png import encode_png
 
 FORMATS = ("png", "webp", "tiff", "avif", "jpg")
 _LONGEST_SIDE = {"webp": 16383, "jpg": 65500, "avif": 65535}
@@ -43,17 +44,19 @@ def encode(
         )
     if format == "jpg" and pixels.ndim == 3 and pixels.shape[2] == 4:
         raise OutputError("jpg has no transparency: give a background, or use --format png")
-    image = Image.fromarray(pixels)
+    profile = icc if pixels.ndim == 3 else None
+    if format == "png":
+        return encode_png(pixels, icc=profile, dpi=dpi, compression=compression)
     metadata: dict[str, object] = {}
-    if icc and pixels.ndim == 3:
-        metadata["icc_profile"] = icc
+    if profile:
+        metadata["icc_profile"] = profile
     if dpi:
         metadata |= {"exif": _resolution_exif(dpi)} if format in ("webp", "avif") else {"dpi": dpi}
     settings = _settings(format, quality, compression)
     file = io.BytesIO()
     pillow_name = "JPEG" if format == "jpg" else format.upper()
     try:
-        image.save(file, pillow_name, **settings, **metadata)
+        Image.fromarray(pixels).save(file, pillow_name, **settings, **metadata)
     except (OSError, ValueError) as e:
         raise OutputError(f"can't encode as {format}: {e}") from e
     return file.getvalue()
@@ -62,8 +65,6 @@ def encode(
 def _settings(format: str, quality: int | None, compression: int | None) -> dict[str, object]:
     """Pillow's options for a format."""
     effort = 4 if compression is None else compression
-    if format == "png":
-        return {"compress_level": 1 if compression is None else compression}
     if format == "tiff":
         return {"compression": "tiff_adobe_deflate", "tiffinfo": {317: 2}}  # horizontal predictor
     if format == "webp":

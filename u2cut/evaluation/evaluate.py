@@ -1,7 +1,7 @@
 """From pairs to scores: photos are read and maps judged in threads, in order, a few at a time."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -83,7 +83,7 @@ def judge_network(
     *,
     ignore: int | None,
     workers: int,
-) -> Iterator[Judged | Fault]:
+) -> Generator[Judged | Fault]:
     """Let a network make the maps, and judge them.
 
     Args:
@@ -127,7 +127,7 @@ def judge_folder(
     *,
     ignore: int | None,
     workers: int,
-) -> Iterator[Judged | Fault]:
+) -> Generator[Judged | Fault]:
     """Judge maps that lie in files.
 
     A map of another size than its truth is resized to it, bilinearly.

@@ -1,12 +1,16 @@
 """The scores as a plain table, in Markdown, and as JSON."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from u2cut.errors import DataError
 from u2cut.evaluation import paper
-from u2cut.evaluation.summary import Bad, SetScores
+from u2cut.evaluation.evaluate import Fault, Judged
+from u2cut.evaluation.summary import Bad, SetScores, Tally, Worst
+from u2cut.pairs import Pair, refuse
+from u2cut.stdio import logger, progress
 
 _COLUMNS: Final = {
     "max_f": ("maxFβ↑", ".3f"),
@@ -44,6 +48,56 @@ class Report:
     overall: SetScores | None
     worst: Sequence[Bad]
     skipped: Sequence[str]
+
+
+def gather(
+    source: str,
+    pairs: Sequence[Pair],
+    outcomes: Iterable[Judged | Fault],
+    *,
+    worst: int = 0,
+    skipped: Sequence[str] = (),
+    skip_bad: bool = False,
+    quiet: bool = False,
+) -> Report:
+    """Take in what became of each pair.
+
+    Args:
+        source: What made the maps.
+        pairs: The pairs, in the order of the outcomes.
+        outcomes: Drawn from one by one; none is kept.
+        worst: How many of the worst photos to remember.
+        skipped: Why pairs were left out already.
+        skip_bad: Leave out pairs at fault, with a warning each.
+        quiet: Show no progress.
+
+    Raises:
+        DataError: A pair is at fault, or none is left.
+    """
+    tallies: dict[str, Tally] = {}
+    overall, bad, faults = Tally(), Worst(worst), list(skipped)
+    with progress(len(pairs), unit="photo", quiet=quiet) as bar:
+        for pair, outcome in zip(pairs, outcomes, strict=True):
+            bar.update()
+            if isinstance(outcome, Fault):
+                faults.append(outcome.reason)
+                continue
+            overall.add(outcome.photo)
+            tallies.setdefault(pair.group, Tally()).add(outcome.photo)
+            bad.add(outcome)
+    if not skip_bad:
+        refuse(faults)
+    for fault in faults:
+        logger.warning("left out: %s", fault)
+    if not tallies:
+        raise DataError("there is nothing to judge: no pair of photo and mask is left")
+    return Report(
+        source=source,
+        sets={name: tally.means() for name, tally in tallies.items()},
+        overall=overall.means() if len(tallies) > 1 else None,
+        worst=bad.photos(),
+        skipped=faults,
+    )
 
 
 def as_text(report: Report) -> str:

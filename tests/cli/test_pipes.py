@@ -1,0 +1,130 @@
+"""Real processes, pipes and signals."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import EXAMPLES, opened
+from PIL import Image
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+LITE = ("--model", "lite", "--size", "96", "--engine", "torch")
+
+
+def test_photos_go_through_a_pipeline_of_two(u2cut_process: Start) -> None:
+    first = u2cut_process("remove", *LITE, "-")
+    second = u2cut_process("mask", *LITE, "-", "--alpha", stdin=first.stdout)
+    assert first.stdin is not None
+    first.stdin.write((EXAMPLES / "cat.jpg").read_bytes())
+    first.stdin.close()
+    out, err = second.communicate(timeout=120)
+    assert second.returncode == first.wait() == 0, err
+    mask = opened(out)
+    assert mask.shape == (300, 451)
+    assert 0.1 < (mask > 127).mean() < 0.95
+
+
+def test_a_library_that_prints_does_not_spoil_stdout(tmp_path: Path) -> None:
+    polluter = tmp_path / "polluted.py"
+    polluter.write_text(
+        "import os, sys\n"
+        "from u2cut.imaging import encode\n"
+        "import u2cut.pipeline.cut as cut\n"
+        "plain = cut.encode\n"
+        "def chatty(*a, **k):\n"
+        "    print('hello from Python')\n"
+        "    os.write(1, b'hello from C')\n"
+        "    return plain(*a, **k)\n"
+        "cut.encode = chatty\n"
+        "from u2cut.cli.app import run\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, polluter, "remove", *LITE, "-"],
+        input=(EXAMPLES / "cat.jpg").read_bytes(),
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    assert opened(done.stdout).shape == (300, 451, 4)
+    assert done.stdout.endswith(b"IEND\xaeB`\x82")
+    assert b"hello from Python" in done.stderr
+    assert b"hello from C" in done.stderr
+
+
+def test_pictures_are_never_written_to_a_terminal() -> None:
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "u2cut", "remove", EXAMPLES / "cat.jpg", "-o", "-"],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 2
+    assert b"terminal" in done.stderr
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_within_two_seconds_and_leaves_no_partial_file(
+    tmp_path: Path, u2cut_process: Start, which: signal.Signals
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8)
+    for i in range(40):
+        Image.fromarray(noise).save(source / f"{i:02}.jpg", quality=50)
+    running = u2cut_process("remove", *LITE, source, "-o", out)
+    while not (out.is_dir() and any(out.glob("*.png"))):
+        assert running.poll() is None, running.stderr
+        time.sleep(0.02)
+    running.send_signal(which)
+    sent = time.monotonic()
+    _, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert time.monotonic() - sent < 2
+    assert b"Traceback" not in err
+    names = sorted(path.name for path in out.iterdir())
+    assert 0 < len(names) < 40
+    for name in names:
+        assert opened(out / name).shape == (1500, 2000, 4)
+
+
+def test_a_reader_that_goes_away_is_an_output_error(u2cut_process: Start) -> None:
+    running = u2cut_process("remove", *LITE, EXAMPLES / "cat.jpg", "-o", "-")
+    assert running.stdout is not None
+    running.stdout.close()
+    assert running.wait(60) == 4
+
+
+@pytest.mark.parametrize("command", [("--help",), ("--version",), ("remove", "--help")])
+def test_help_and_version_import_nothing_heavy(command: tuple[str, ...]) -> None:
+    assert not loaded_by(*command) & HEAVY
+
+
+@pytest.mark.parametrize("command", [("remove", "missing/"), ("remove", "a.jpg", "-o", "a.psd")])
+def test_planning_errors_come_before_any_heavy_import(command: tuple[str, ...]) -> None:
+    assert not loaded_by(*command) & HEAVY
+
+
+HEAVY = {"numpy", "cv2", "PIL", "torch", "requests", "openvino", "matplotlib", "rich"}
+
+
+def loaded_by(*command: str) -> set[str]:
+    code = (
+        "import sys; from u2cut.cli.app import run; run(sys.argv[1:]); "
+        "print(*sys.modules, sep='\\n', file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())

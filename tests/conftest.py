@@ -14,93 +14,14 @@ from PIL import Image
 # Small networks gain nothing from more threads, and a busy machine crawls under them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep tests away from the user's cache and settings."""
-    monkeypatch.setenv("U2CUT_HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.delenv("U2CUT_MODEL", raising=False)
-    monkeypatch.delenv("U2CUT_OFFLINE", raising=False)
-
-
-@pytest.fixture(autouse=True)
-def _own_log() -> Iterator[None]:
-    """Take back what a command run in this process does to u2cut's log."""
+def _log_as_it_was() -> Iterator[None]:
+    """Take back what a command run in process did to u2cut's log."""
     logger = logging.getLogger("u2cut")
     before = logger.handlers[:], logger.level, logger.propagate
     yield
     logger.handlers[:], logger.level, logger.propagate = before
-
-
-def disc_photo(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
-    """A red disc on a blue-grey ground, RGB: a subject that no network misses."""
-    photo = np.full((height, width, 3), (90, 110, 140), np.uint8)
-    noise = np.random.default_rng(1).integers(-12, 12, photo.shape)
-    photo = (photo + noise).astype(np.uint8)
-    centre = (width // 2, height // 2)
-    return np.asarray(cv2.circle(photo, centre, min(height, width) // 3, (210, 40, 30), -1))
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    """A small JPEG of a cat."""
-    path = tmp_path / "cat.jpg"
-    path.write_bytes((EXAMPLES / "cat.jpg").read_bytes())
-    return path
-
-
-@pytest.fixture
-def disc(tmp_path: Path) -> Path:
-    """A small PNG of a disc."""
-    path = tmp_path / "disc.png"
-    Image.fromarray(disc_photo()).save(path)
-    return path
-
-
-def opened(data: bytes | Path) -> NDArray[np.uint8]:
-    """Decode a result with Pillow, in whatever mode it has."""
-    with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
-        return np.asarray(image)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left behind."""
-
-    code: int
-    out: bytes
-    err: str
-
-
-@pytest.fixture
-def u2cut(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Outcome]:
-    """Run the command line in this process, with the bundled weights at a small size."""
-    from u2cut.cli.app import run
-
-    def call(*arguments: object) -> Outcome:
-        words = [os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments]
-        if words and words[0] in ("remove", "mask"):
-            words[1:1] = ["--model", "lite", "--size", "96", "--engine", "torch"]
-        capfdbinary.readouterr()
-        code = run(words)
-        captured = capfdbinary.readouterr()
-        return Outcome(code, captured.out, captured.err.decode())
-
-    return call
-
-
-@pytest.fixture
-def u2cut_process() -> Callable[..., "subprocess.Popen[bytes]"]:
-    """Start the command line in a process of its own."""
-
-    def start(*arguments: object, **options: object) -> "subprocess.Popen[bytes]":
-        words = [os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments]
-        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([sys.executable, "-m", "u2cut", *words], **(streams | options))
-
-    return start
 
 
 @pytest.fixture(autouse=True)

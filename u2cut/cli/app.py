@@ -13,6 +13,7 @@ from u2cut import __version__
 from u2cut.cli.cutout import mask, remove, with_crop_margin
 from u2cut.cli.evaluation import evaluate
 from u2cut.cli.info import info
+from u2cut.cli.training import train
 from u2cut.cli.weights import weights
 from u2cut.errors import ExitCode, U2cutError
 
@@ -45,6 +46,7 @@ def _root(
 
 app.command()(remove)
 app.command()(mask)
+app.command()(train)
 app.command("eval")(evaluate)
 app.command()(info)
 app.add_typer(weights)

@@ -39,7 +39,8 @@ def view(rng: Generator, config: TrainConfig, size: int) -> Floats:
     linear = turn @ np.diag(flips / steps)
     middle = np.full(2, (size - 1) / 2)
     shift = middle - linear @ (np.full(2, (out - 1) / 2) + offset)
-    return np.concatenate([linear, shift[:, None]], axis=1).astype(np.float32)
+    matrix: Floats = np.concatenate([linear, shift[:, None]], axis=1).astype(np.float32)
+    return matrix
 
 
 def warp(image: Bytes, matrix: Floats, size: int, border: int = cv2.BORDER_REFLECT_101) -> Bytes:
@@ -59,7 +60,8 @@ def plain_ground(rng: Generator, size: int) -> Bytes:
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
     slope = rng.normal(0, 12, 2)
     light = (slope[0] * ramp[:, None] + slope[1] * ramp[None, :])[:, :, None]
-    return np.clip(colour + light, 0, 255).astype(np.uint8)
+    ground: Bytes = np.clip(colour + light, 0, 255).astype(np.uint8)
+    return ground
 
 
 def paste(subject: Bytes, mask: Bytes, ground: Bytes, rng: Generator) -> Bytes:
@@ -71,8 +73,8 @@ def paste(subject: Bytes, mask: Bytes, ground: Bytes, rng: Generator) -> Bytes:
         ground: RGB, (S, S, 3) uint8.
         rng: Draws the softness.
     """
-    alpha = mask.astype(np.float32)[:, :, None] / 255
-    alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.3, 0.9)))[:, :, None]
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), rng.uniform(0.3, 0.9))
+    alpha = np.asarray(soft, np.float32)[:, :, None] / 255
     return (alpha * subject + (1 - alpha) * ground + 0.5).astype(np.uint8)
 
 
@@ -143,9 +145,7 @@ def augment(
     known = warp(known, matrix, size)
     if ground is not None:
         plain = rng.uniform() < 0.25
-        behind = (
-            plain_ground(rng, size) if plain else warp(ground, view(rng, config, cached), size)
-        )
+        behind = plain_ground(rng, size) if plain else warp(ground, view(rng, config, cached), size)
         if not plain and rng.uniform() < 0.3:
             behind = np.asarray(cv2.GaussianBlur(behind, (0, 0), rng.uniform(1, 4)), np.uint8)
         photo = paste(photo, mask, behind, rng)

@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import nn
 
+from u2cut.model import U2Net
+
 
 class Average:
     """A second network that follows the first one slowly (Polyak averaging).
@@ -16,7 +18,7 @@ class Average:
         decay: Share of the average that a step keeps.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: U2Net, decay: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self._decay = decay
 

@@ -1,24 +1,35 @@
-"""Photos and masks, decoded and squashed once, in files that every process maps.
+"""Photos and masks, decoded, checked and squashed once, in files that every process maps.
 
 The operating system keeps mapped files in memory while there is room and on disk when there
-isn't, so one mechanism serves both small and large sets, several workers and several GPUs.
+isn't, so one mechanism serves small and large sets, several workers and several GPUs.
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.errors import OutputError
+from u2cut.errors import DataError, InputError, OutputError
+from u2cut.imaging.composite import eight_bits
+from u2cut.imaging.decode import Frame, decode
+from u2cut.pairs import Pair
 from u2cut.saliency import shrink
 from u2cut.stdio import printable, progress
-from u2cut.training.pairs import Pair, read_mask, read_photo
 
 Bytes = NDArray[np.uint8]
+
+KNOWN: Final = 255
+
+_NO_LIMIT: Final = 2**40  # in pixels: training data aren't sent in by strangers
+_CHANNELS: Final[dict[str, tuple[int, ...]]] = {"photos": (3,), "masks": (), "known": ()}
 
 
 @dataclass
@@ -26,97 +37,170 @@ class Cache:
     """Squares of one size, mapped when first touched (and again in each worker process).
 
     Attributes:
-        path: The files' common beginning.
+        path: What the names of its files begin with.
         size: Side of the squares in pixels.
-        count: How many there are.
-        masked: Whether there are masks, or photos only.
+        kept: Which of the entries it was made from are in it; the others were at fault.
+        problems: One line for each entry at fault: which file, and why.
     """
 
     path: Path
     size: int
-    count: int
-    masked: bool = True
+    kept: list[int]
+    problems: list[str]
+    _maps: dict[str, Bytes] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self) -> None:
-        self._maps: dict[str, Bytes] = {}
+    def __len__(self) -> int:
+        return len(self.kept)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_maps": {}}
 
-    def _map(self, part: str, channels: tuple[int, ...]) -> Bytes:
+    def _part(self, part: str) -> Bytes:
         if part not in self._maps:
-            shape = (self.count, self.size, self.size, *channels)
-            self._maps[part] = np.memmap(self.file(part), np.uint8, mode="r", shape=shape)
+            shape = (len(self), self.size, self.size, *_CHANNELS[part])
+            self._maps[part] = np.memmap(_file(self.path, part), np.uint8, mode="r", shape=shape)
         return self._maps[part]
-
-    def file(self, part: str) -> Path:
-        """Return the file of one part: photos, masks or known."""
-        return self.path.with_name(f"{self.path.name}.{part}")
 
     def photo(self, index: int) -> Bytes:
         """Return a photo, RGB, (S, S, 3) uint8."""
-        return self._map("photos", (3,))[index]
+        return np.asarray(self._part("photos")[index])
 
     def mask(self, index: int) -> Bytes:
         """Return a mask, (S, S) uint8."""
-        return self._map("masks", ())[index]
+        return np.asarray(self._part("masks")[index])
 
     def known(self, index: int) -> Bytes:
-        """Return 255 where the mask is known and less towards where it isn't, (S, S) uint8."""
-        return self._map("known", ())[index]
+        """Return 255 where the mask is known, less where some of it isn't, (S, S) uint8."""
+        return np.asarray(self._part("known")[index])
 
 
-def build_cache(
-    folder: Path,
-    pairs: Sequence[Pair] | Sequence[Path],
-    size: int,
-    *,
-    ignore_value: int | None = None,
-    label: str = "decoding",
-) -> Cache:
-    """Decode into ``folder``, unless the same photos lie there already.
+def read_frame(path: Path) -> Frame:
+    """Read a picture.
+
+    Raises:
+        DataError: It can't be read.
+    """
+    try:
+        return decode(path.read_bytes(), max_pixels=_NO_LIMIT)
+    except OSError as e:
+        raise DataError(f"{printable(path)}: can't be read ({e.strerror})") from e
+    except InputError as e:
+        raise DataError(f"{printable(path)}: {e}") from e
+
+
+def read_pair(pair: Pair, ignore: int | None) -> tuple[Bytes, Bytes, Bytes]:
+    """Read a photo and its mask, and check them.
+
+    Args:
+        pair: The files.
+        ignore: Mask value that means unknown.
+
+    Returns:
+        Photo (H, W, 3), mask (H, W), and 255 where the mask is known, else 0, (H, W).
+
+    Raises:
+        DataError: They can't be trained on; the message names the file and says why.
+    """
+    photo, truth = read_frame(pair.image).image, read_frame(pair.mask)
+    if truth.alpha is not None:
+        mask = eight_bits(truth.alpha)
+    else:
+        mask = np.asarray(cv2.cvtColor(truth.image, cv2.COLOR_RGB2GRAY), np.uint8)
+    name, (height, width) = printable(pair.mask), mask.shape
+    if photo.shape[:2] != mask.shape:
+        raise DataError(f"{name}: {width}×{height}, its photo {photo.shape[1]}×{photo.shape[0]}")
+    if int(mask.max()) == 1:
+        raise DataError(f"{name}: its values are 0 and 1; a mask's go from 0 to 255")
+    known = np.full_like(mask, KNOWN)
+    if ignore is not None:
+        known[mask == ignore] = 0
+    if not ((mask > 127) & (known > 0)).any():
+        raise DataError(f"{name}: empty, nothing is marked as the subject")
+    return photo, mask, known
+
+
+def cache_pairs(folder: Path, pairs: Sequence[Pair], size: int, ignore: int | None) -> Cache:
+    """Decode pairs into ``folder``, unless they lie there already.
 
     Args:
         folder: Where the files go.
-        pairs: Pairs, or photos alone (backgrounds).
+        pairs: The pairs; those at fault are left out, and told in the result.
         size: Side of the squares in pixels.
-        ignore_value: Mask value that means unknown.
-        label: What the progress bar is called.
+        ignore: Mask value that means unknown.
 
     Raises:
-        DataError: A photo can't be decoded.
         OutputError: The files can't be written.
     """
-    files = [f for p in pairs for f in ((p.image, p.mask) if isinstance(p, Pair) else (p,))]
-    masked = bool(pairs) and isinstance(pairs[0], Pair)
-    key = "\n".join(f"{f.resolve()} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
-    digest = hashlib.sha256(f"{size} {ignore_value}\n{key}".encode()).hexdigest()[:16]
-    cache = Cache(folder / digest, size, len(pairs), masked)
-    parts = {"photos": 3, "masks": 1, "known": 1} if masked else {"photos": 3}
-    if cache.file("done").exists():
-        return cache
+    files = [file for pair in pairs for file in (pair.image, pair.mask)]
 
-    def decode(entry: Pair | Path) -> list[Bytes]:
-        photo = read_photo(entry.image if isinstance(entry, Pair) else entry)
-        if not isinstance(entry, Pair):
-            return [shrink(photo, size)]
-        mask = read_mask(entry.mask)
-        known = np.full_like(mask, 255)
-        if ignore_value is not None:
-            known[mask == ignore_value] = 0
-        return [shrink(photo, size), shrink(mask, size), shrink(known, size)]
+    def read(index: int) -> tuple[Bytes, ...]:
+        return read_pair(pairs[index], ignore)
 
+    return _build(folder, files, f"{size} {ignore}", ("photos", "masks", "known"), read, len(pairs))
+
+
+def cache_photos(folder: Path, photos: Sequence[Path], size: int) -> Cache:
+    """Decode photos that have no masks, likewise."""
+
+    def read(index: int) -> tuple[Bytes, ...]:
+        return (read_frame(photos[index]).image,)
+
+    return _build(folder, photos, str(size), ("photos",), read, len(photos))
+
+
+def _build(
+    folder: Path,
+    files: Sequence[Path],
+    settings: str,
+    parts: Sequence[str],
+    read: Callable[[int], tuple[Bytes, ...]],
+    count: int,
+) -> Cache:
+    size = int(settings.split()[0])
+    path = folder / _fingerprint(files, settings)
+    index = _file(path, "json")
+    if index.exists():
+        return Cache(path, size, **json.loads(index.read_text("utf-8")))
+
+    def square(number: int) -> list[Bytes] | str:
+        try:
+            return [(shrink(pixels, size) + 0.5).astype(np.uint8) for pixels in read(number)]
+        except DataError as e:
+            return str(e)
+
+    kept: list[int] = []
+    problems: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        streams = [cache.file(part).open("wb") for part in parts]
-        with ThreadPoolExecutor() as pool, progress(len(pairs), unit="photo", label=label) as bar:
-            for squares in pool.map(decode, pairs):
-                for stream, square in zip(streams, squares, strict=True):
-                    stream.write(square.tobytes())
+        with ExitStack() as stack:
+            streams = [stack.enter_context(_file(path, part).open("wb")) for part in parts]
+            pool = stack.enter_context(ThreadPoolExecutor())
+            bar = stack.enter_context(progress(count, unit="photo", label="reading"))
+            for number, squares in enumerate(pool.map(square, range(count))):
                 bar.update()
-        for stream in streams:
-            stream.close()
-        cache.file("done").touch()
+                if isinstance(squares, str):
+                    problems.append(squares)
+                    continue
+                kept.append(number)
+                for stream, pixels in zip(streams, squares, strict=True):
+                    stream.write(pixels.tobytes())
+        index.write_text(json.dumps({"kept": kept, "problems": problems}), "utf-8")
     except OSError as e:
         raise OutputError(f"{printable(folder)}: {e.strerror}; --cache names another place") from e
-    return cache
+    return Cache(path, size, kept, problems)
+
+
+def _file(path: Path, part: str) -> Path:
+    return path.with_name(f"{path.name}.{part}")
+
+
+def _fingerprint(files: Sequence[Path], settings: str) -> str:
+    """Return a name for what these files hold now, seen in this way."""
+    lines = [settings]
+    for file in files:
+        try:
+            status = file.stat()
+            lines.append(f"{file.resolve()} {status.st_size} {status.st_mtime_ns}")
+        except OSError:
+            lines.append(f"{file} missing")
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]

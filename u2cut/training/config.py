@@ -1,117 +1,264 @@
-"""Everything that a training run can be told, and nothing about the command line.
+"""Everything that a training run can be told.
 
 The defaults are the published recipe (xuebinqin/U-2-Net, u2net_train.py). Each field is an
-option of ``u2cut train`` and a key of its TOML file; the text beside it is the option's help.
+option of ``u2cut train`` and a key of its TOML file (``configfile``). Nothing
+heavy is imported here.
 """
 
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Final
 
-from u2cut.errors import DataError, UsageError
-from u2cut.stdio import printable
+from u2cut.errors import UsageError
+from u2cut.pipeline.options import option
 
-OUTPUTS = 7  # the fused map and six side outputs
+OUTPUTS: Final = 7  # the fused map and six side outputs
+SMALLEST: Final = 64  # pixels; below, batch norm has one value a channel at the network's bottom
 
 
-def _told(
-    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = 0, high: float = 0
-) -> Any:
-    """Declare a field; ``low`` and ``high`` bound a number, ``high`` 0 leaves it open above."""
-    return field(
-        default=default,
-        metadata={"help": help, "choices": choices, "low": low, "high": high},
-    )
+class Network(StrEnum):
+    """Which of the paper's two networks."""
+
+    U2NET = "u2net"
+    U2NETP = "u2netp"
+
+
+class Optimizer(StrEnum):
+    """What turns gradients into steps."""
+
+    ADAM = "adam"
+    ADAMW = "adamw"
+
+
+class Schedule(StrEnum):
+    """The learning rate after the warm-up."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+
+
+class Precision(StrEnum):
+    """What the network computes in; the loss is always fp32."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """What ``u2cut train`` does; see each field's help."""
+    """What ``u2cut train`` does; each field's text is its option's help."""
 
-    data: tuple[Path, ...] = _told(
-        (), "Folder of training pairs (images/ and masks/, or *-Image and *-Mask); repeatable."
+    # Data
+    data: list[Path] = field(
+        default_factory=list,
+        metadata=option(
+            "A data set, or a folder with data sets inside; may be repeated. A set has images/ and "
+            "masks/ (or NAME-Image/ and NAME-Mask/) with files of the same stems.",
+            metavar="DIR",
+            shown="none",
+        ),
     )
-    data_weight: tuple[float, ...] = _told(
-        (), "How often a photo of each --data is drawn in an epoch, in the same order [1]."
+    data_weight: list[float] = field(
+        default_factory=list,
+        metadata=option(
+            "How often an epoch shows a photo of each --data, in their order.",
+            metavar="TIMES",
+            shown="1 each",
+        ),
     )
-    images: Path | None = _told(None, "Folder of photos, in place of --data; needs --masks.")
-    masks: Path | None = _told(None, "Folder of their masks.")
-    val: tuple[Path, ...] = _told(
-        (), "Folder of validation pairs; repeatable, each is measured by itself."
+    images: Path | None = field(
+        default=None,
+        metadata=option("Instead of --data: the folder of the photos.", metavar="DIR"),
     )
-    val_split: float = _told(
-        0.0, "Share of the training pairs to hold back for validation.", high=0.9
+    masks: Path | None = field(
+        default=None, metadata=option("The folder of the masks of --images.", metavar="DIR")
     )
-    ignore_value: int | None = _told(
-        None, "Mask value (0-255) that means unknown and is left out of loss and metrics.", high=255
+    val: list[Path] = field(
+        default_factory=list,
+        metadata=option(
+            "Data to measure on, like --data; may be repeated.", metavar="DIR", shown="none"
+        ),
     )
-    skip_bad: bool = _told(False, "Train without the pairs that the data check finds fault with.")
-    cache: Path | None = _told(
-        None, "Folder for the decoded photos, to share between runs [RUN/cache]."
+    val_split: float = field(
+        default=0.0,
+        metadata=option("Share of each --data to measure on instead.", min=0, max=0.9),
     )
-    workers: int = _told(2, "Processes that prepare batches, for each training process.")
+    val_names: Path | None = field(
+        default=None,
+        metadata=option(
+            "List of the photos of --data to measure on instead, SET/stem on each line.",
+            metavar="FILE",
+        ),
+    )
+    ignore: int | None = field(
+        default=None,
+        metadata=option(
+            "Mask value that means unknown: left out of loss and measures.",
+            metavar="0..255",
+            min=0,
+            max=255,
+        ),
+    )
+    skip_bad: bool = field(
+        default=False, metadata=option("Leave out files at fault, and name them, and go on.")
+    )
+    cache: Path | None = field(
+        default=None,
+        metadata=option(
+            "Folder for the decoded photos; runs may share it.", metavar="DIR", shown="OUT/cache"
+        ),
+    )
+    workers: int = field(
+        default=2, metadata=option("Processes that prepare batches, per training process.", min=0)
+    )
 
-    out: Path = _told(Path("run"), "Folder of the run.")
-    model: str = _told("u2net", "Network.", choices=("u2net", "u2netp"))
-    init: str = _told("none", "Weights to start from: a known name, a file, or none.")
-    freeze: tuple[str, ...] = _told(
-        (), "Part of the network that keeps its weights, such as stage1 or side6; repeatable."
+    # Network
+    model: Network = field(default=Network.U2NET, metadata=option("The network."))
+    init: str = field(
+        default="none",
+        metadata=option(
+            "Weights to start from: a name ('u2cut weights list'), a file, or 'none'.",
+            metavar="NAME|FILE|none",
+        ),
+    )
+    freeze: list[str] = field(
+        default_factory=list,
+        metadata=option(
+            "Part that keeps its weights: stage1 ... stage6, stage5d ... stage1d, side1 ... "
+            "side6, outconv; may be repeated.",
+            metavar="PART",
+            shown="none",
+        ),
     )
 
-    steps: int = _told(0, "Optimiser steps; 0 counts by --epochs.")
-    epochs: int = _told(100, "Passes over the data, when --steps is 0.", low=1)
-    batch_size: int = _told(12, "Photos in a batch, over all processes together.", low=1)
-    accumulate: int = _told(1, "Batches in an optimiser step.", low=1)
-    seed: int = _told(0, "Seed of everything random.")
+    # Length
+    steps: int = field(
+        default=0, metadata=option("Optimiser steps in all; 0 counts by --epochs.", min=0)
+    )
+    epochs: int = field(
+        default=100, metadata=option("Passes over the data, unless --steps is given.", min=1)
+    )
+    batch_size: int = field(
+        default=12, metadata=option("Photos in a batch, of all processes together.", min=1)
+    )
+    accumulate: int = field(default=1, metadata=option("Batches in an optimiser step.", min=1))
+    seed: int = field(default=0, metadata=option("Seed of all that is random.", min=0))
 
-    resize: int = _told(320, "Side that photos are squashed to, in pixels.", low=32)
-    crop: int = _told(288, "Side of the random crop from it, in pixels; 0 takes the whole.")
-    hflip: float = _told(0.5, "Probability of a mirror image.", high=1)
-    vflip: float = _told(0.5, "Probability of an upside-down image.", high=1)
-    scale: float = _told(0.0, "Zoom in or out by up to this share.", high=0.9)
-    aspect: float = _told(0.0, "Stretch one axis by up to this share.", high=0.9)
-    rotation: float = _told(0.0, "Rotate by up to this many degrees.", high=180)
-    color_jitter: float = _told(
-        0.0, "Change brightness, contrast, saturation by up to this share.", high=1
+    # Augmentation
+    resize: int = field(
+        default=320, metadata=option("Side that photos are squashed to, in pixels.", min=SMALLEST)
     )
-    degrade: float = _told(0.0, "Probability of blur, noise or JPEG artefacts.", high=1)
-    backgrounds: tuple[Path, ...] = _told(
-        (), "Folder of photos to put behind cut-out subjects; repeatable."
+    crop: int = field(
+        default=288,
+        metadata=option("Side of a random crop of that, in pixels; 0 shows the whole.", min=0),
     )
-    paste: tuple[float, ...] = _told(
-        (), "Probability that a subject is put on another background; one for all or one per --data."
+    hflip: float = field(
+        default=0.5, metadata=option("Probability of a mirror image.", min=0, max=1)
+    )
+    vflip: float = field(
+        default=0.5, metadata=option("Probability of an upside-down image.", min=0, max=1)
+    )
+    scale: float = field(
+        default=0.0, metadata=option("Enlarge or shrink by up to this share.", min=0, max=0.9)
+    )
+    aspect: float = field(
+        default=0.0, metadata=option("Stretch one axis by up to this share.", min=0, max=0.9)
+    )
+    rotation: float = field(
+        default=0.0, metadata=option("Rotate by up to this many degrees.", min=0, max=180)
+    )
+    color_jitter: float = field(
+        default=0.0,
+        metadata=option(
+            "Change brightness, contrast and saturation by up to this share.", min=0, max=1
+        ),
+    )
+    degrade: float = field(
+        default=0.0, metadata=option("Probability of blur, noise or JPEG artefacts.", min=0, max=1)
+    )
+    backgrounds: list[Path] = field(
+        default_factory=list,
+        metadata=option(
+            "Folder of photos for --paste; may be repeated.", metavar="DIR", shown="none"
+        ),
+    )
+    paste: list[float] = field(
+        default_factory=list,
+        metadata=option(
+            "Probability that the subject is cut out and put on another background; once, or once "
+            "for each --data.",
+            metavar="0..1",
+            shown="0",
+        ),
     )
 
-    loss_weights: tuple[float, ...] = _told(
-        (1.0,) * OUTPUTS, "Weights of the cross-entropy of the fused map and side outputs 1 to 6."
+    # Loss
+    loss_weights: list[float] = field(
+        default_factory=list,
+        metadata=option(
+            "Weights of the cross-entropies of the fused map and side outputs 1 to 6; 7 times.",
+            metavar="WEIGHT",
+            shown="1 each",
+        ),
     )
-    iou: float = _told(0.0, "Weight of an IoU term on the fused map (not in the paper).")
-    ssim: float = _told(0.0, "Weight of an SSIM term on the fused map (not in the paper).")
-
-    optimizer: str = _told("adam", "Optimiser.", choices=("adam", "adamw"))
-    lr: float = _told(1e-3, "Learning rate.")
-    weight_decay: float = _told(0.0, "Weight decay.")
-    schedule: str = _told(
-        "constant", "Learning rate after the warm-up.", choices=("constant", "cosine")
+    iou: float = field(
+        default=0.0,
+        metadata=option("Weight of an IoU loss on the fused map (u2cut's own).", min=0),
     )
-    warmup: int = _told(0, "Steps over which the learning rate rises to its value.")
-    ema: float = _told(
-        0.0, "Decay of the weights' moving average, which is then what is kept; 0 is off.", high=1
+    ssim: float = field(
+        default=0.0,
+        metadata=option("Weight of an SSIM loss on the fused map (u2cut's own).", min=0),
     )
-    clip: float = _told(0.0, "Longest gradient that is not shortened; 0 is off.")
 
-    device: str = _told("auto", "Device: auto, cpu, cuda or mps.")
-    precision: str = _told("fp32", "Arithmetic.", choices=("fp32", "bf16", "fp16"))
-    compile: bool = _told(False, "Compile the network first (minutes; worth it on a GPU).")
-    sync_bn: bool = _told(False, "Batch norm over all processes' photos.")
+    # Optimisation
+    optimizer: Optimizer = field(default=Optimizer.ADAM, metadata=option("The optimiser."))
+    lr: float = field(default=1e-3, metadata=option("Learning rate.", min=0))
+    weight_decay: float = field(default=0.0, metadata=option("Weight decay.", min=0))
+    schedule: Schedule = field(
+        default=Schedule.CONSTANT, metadata=option("Learning rate after the warm-up.")
+    )
+    warmup: int = field(
+        default=0, metadata=option("Steps in which the learning rate rises from 0.", min=0)
+    )
+    ema: float = field(
+        default=0.0,
+        metadata=option(
+            "Decay of a moving average of the weights, which is then what is measured and kept; "
+            "0 is off.",
+            min=0,
+            max=0.99999,
+        ),
+    )
+    clip: float = field(
+        default=0.0, metadata=option("Greatest norm of the gradient; 0 is off.", min=0)
+    )
 
-    eval_every: int = _told(500, "Steps between evaluations.", low=1)
-    save_every: int = _told(500, "Steps between checkpoints.", low=1)
-    keep: int = _told(2, "Checkpoints to keep.", low=1)
-    log_every: int = _told(20, "Steps between lines of metrics.jsonl.", low=1)
-    tensorboard: bool = _told(False, "Write TensorBoard events into the run too.")
+    # Machine
+    device: str = field(
+        default="auto", metadata=option("auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")
+    )
+    precision: Precision = field(
+        default=Precision.FP32, metadata=option("What the network computes in.")
+    )
+    compile: bool = field(
+        default=False, metadata=option("Compile the network; takes minutes, for long runs.")
+    )
+    sync_bn: bool = field(
+        default=False, metadata=option("Batch norm over the photos of all processes.")
+    )
+
+    # Record
+    eval_every: int = field(default=500, metadata=option("Steps between measurements.", min=1))
+    save_every: int = field(default=500, metadata=option("Steps between checkpoints.", min=1))
+    keep: int = field(default=2, metadata=option("Checkpoints that are kept.", min=1))
+    log_every: int = field(
+        default=20, metadata=option("Steps between lines of metrics.jsonl.", min=1)
+    )
+    tensorboard: bool = field(
+        default=False, metadata=option("Write TensorBoard events too; needs u2cut[tensorboard].")
+    )
 
     @property
     def input_size(self) -> int:
@@ -120,117 +267,54 @@ class TrainConfig:
 
     @property
     def cache_size(self) -> int:
-        """Side of the cached photos, in pixels: a reserve for zooming in."""
+        """Side of the cached photos, in pixels: with a reserve for enlarging, if need be."""
         exact = self.scale == 0 and self.aspect == 0 and self.rotation == 0
         return self.resize if exact else round(self.resize * 1.25)
 
-    def per_folder(self, values: tuple[float, ...], default: float) -> tuple[float, ...]:
+    @property
+    def photos_per_step(self) -> int:
+        """Photos that an optimiser step sees, over all processes."""
+        return self.batch_size * self.accumulate
+
+    def for_each_folder(self, values: list[float], default: float) -> list[float]:
         """Spread ``values`` over the training folders: none, one for all, or one each."""
         count = max(1, len(self.data))
-        return (values or (default,)) * (1 if len(values) == count else count)
+        return list(values) if len(values) == count else (list(values) or [default]) * count
 
 
 def check(config: TrainConfig) -> None:
-    """Refuse what contradicts itself, before anything heavy is imported.
+    """Refuse what can't be, before anything heavy is imported.
 
     Raises:
-        UsageError: Naming the option and its bounds.
+        UsageError: Naming the option and what it takes.
     """
     for f in fields(config):
-        value, meta, option = getattr(config, f.name), f.metadata, "--" + f.name.replace("_", "-")
-        if meta["choices"] and value not in meta["choices"]:
-            raise UsageError(f"{option} is one of {', '.join(meta['choices'])}, not {value!r}")
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                continue
-            if not (meta["low"] <= number <= (meta["high"] or float("inf"))):
-                upper = f" and at most {meta['high']:g}" if meta["high"] else ""
-                raise UsageError(f"{option} is at least {meta['low']:g}{upper}, not {number:g}")
-    _check_combinations(config)
-
-
-def _check_combinations(config: TrainConfig) -> None:
-    folders = max(1, len(config.data))
-    if bool(config.data) == bool(config.images) or bool(config.images) != bool(config.masks):
-        raise UsageError("training needs --data DIR, or --images DIR with --masks DIR")
-    if config.val and config.val_split:
-        raise UsageError("--val and --val-split exclude each other")
+        value, name = getattr(config, f.name), "--" + f.name.replace("_", "-")
+        low, high = f.metadata["min"], f.metadata["max"]
+        if low is not None and value is not None and value < low:
+            raise UsageError(f"{name} is at least {low}, not {value}")
+        if high is not None and value is not None and value > high:
+            raise UsageError(f"{name} is at most {high}, not {value}")
+    _check_data(config)
     if config.crop > config.resize:
         raise UsageError(f"--crop {config.crop} does not fit into --resize {config.resize}")
-    if 0 < config.crop < 32:
-        raise UsageError("--crop is at least 32, or 0 for no crop")
-    if len(config.data_weight) not in (0, folders):
-        raise UsageError("--data-weight is given once for each --data, in the same order")
-    if len(config.paste) not in (0, 1, folders):
-        raise UsageError("--paste is given once, or once for each --data")
+    if 0 < config.crop < SMALLEST:
+        raise UsageError(f"--crop is at least {SMALLEST}, or 0")
+    if len(config.loss_weights) not in (0, OUTPUTS) or any(w < 0 for w in config.loss_weights):
+        raise UsageError(f"--loss-weights takes {OUTPUTS} weights: fused, then sides 1 to 6")
+
+
+def _check_data(config: TrainConfig) -> None:
+    folders = max(1, len(config.data))
+    if bool(config.data) == bool(config.images or config.masks):
+        raise UsageError("say what to train on with --data DIR, or with --images DIR --masks DIR")
+    if (config.images is None) != (config.masks is None):
+        raise UsageError("--images and --masks go together")
+    if sum(map(bool, (config.val, config.val_split, config.val_names))) > 1:
+        raise UsageError("choose one of --val, --val-split and --val-names")
+    if len(config.data_weight) not in (0, folders) or any(w < 0 for w in config.data_weight):
+        raise UsageError("--data-weight is given once for each --data, and is not negative")
+    if len(config.paste) not in (0, 1, folders) or any(not 0 <= p <= 1 for p in config.paste):
+        raise UsageError("--paste is a probability, given once, or once for each --data")
     if any(config.paste) and not config.backgrounds:
         raise UsageError("--paste needs --backgrounds DIR")
-    if any(p > 1 for p in config.paste):
-        raise UsageError("--paste is a probability, 0 to 1")
-    if len(config.loss_weights) != OUTPUTS:
-        raise UsageError(f"--loss-weights is given {OUTPUTS} times: fused, then side 1 to side 6")
-    if config.ema >= 1:
-        raise UsageError("--ema is below 1")
-
-
-def load_config(path: Path) -> dict[str, Any]:
-    """Read options from a TOML file; relative paths are the working folder's.
-
-    Raises:
-        DataError: It can't be read, or has an unknown key or a value of the wrong type.
-    """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise DataError(f"{printable(path)}: not a readable TOML file: {printable(e)}") from e
-    types = {f.name: f.type for f in fields(TrainConfig)}
-    unknown = sorted(set(table) - set(types))
-    if unknown:
-        raise DataError(f"{printable(path)}: unknown key {printable(unknown[0])!r}")
-    try:
-        return {key: _typed(value, types[key]) for key, value in table.items()}
-    except (TypeError, ValueError) as e:
-        raise DataError(f"{printable(path)}: {printable(e)}") from e
-
-
-def _typed(value: Any, kind: Any) -> Any:
-    """Turn a TOML value into the type of its field."""
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise TypeError(f"{value!r} is not a list")
-        return tuple(_typed(v, get_args(kind)[0]) for v in value)
-    if get_args(kind):  # X | None; TOML has no null, an absent key stands for it
-        kind = next(k for k in get_args(kind) if k is not type(None))
-    wanted = {Path: str, float: (int, float)}.get(kind, kind)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"{value!r} is not a {kind.__name__}")
-    return kind(value)
-
-
-def merge(config: TrainConfig, options: Mapping[str, Any]) -> TrainConfig:
-    """Return ``config`` with those of ``options`` that are set."""
-    return replace(config, **{k: v for k, v in options.items() if v is not None})
-
-
-def dump_config(config: TrainConfig) -> str:
-    """Write every field as TOML; ``load_config`` gives the same config back."""
-    lines = []
-    for f in fields(config):
-        value = getattr(config, f.name)
-        if value is not None:
-            lines.append(f"{f.name} = {_toml(value)}\n")
-    return "".join(lines)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    text = "".join(
-        f"\\u{ord(c):04x}" if ord(c) < 0x20 or ord(c) == 0x7F or c in '"\\' else c
-        for c in str(value)
-    )
-    return f'"{text}"'

@@ -4,9 +4,11 @@ Sample number n of a run is always the same photo changed in the same way. A run
 resumed, or divided among processes, therefore only needs to know the number it is at.
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Final
 
 import cv2
 import numpy as np
@@ -17,10 +19,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from u2cut.saliency import prepare
 from u2cut.training.augment import augment
-from u2cut.training.cache import Cache
+from u2cut.training.cache import KNOWN
 from u2cut.training.config import TrainConfig
+from u2cut.training.sets import TrainingData
 
-_ORDER, _SAMPLE = 0, 1  # two families of random numbers that never meet
+_ORDER: Final = 0  # families of random numbers that never meet
+_SAMPLE: Final = 1
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Batch:
     Attributes:
         images: Normalised RGB, (B, 3, S, S) float32.
         truth: Mask in [0, 1], (B, 1, S, S) float32.
-        known: 1 where the truth is known, (B, 1, S, S) float32.
+        known: 1 where the truth is known, else 0, (B, 1, S, S) float32.
     """
 
     images: Tensor
@@ -54,7 +58,7 @@ def epoch_order(seed: int, epoch: int, weights: NDArray[np.float64]) -> NDArray[
     """Return the order of an epoch: each photo as often as its weight says, shuffled.
 
     A weight of 2.3 is two times, and a third time in three epochs of ten. The length is the
-    same in every epoch: the rounded sum of the weights.
+    same in every epoch: the rounded sum of the weights, at least 1.
     """
     rng = np.random.default_rng((seed, _ORDER, epoch))
     length = max(1, round(float(weights.sum())))
@@ -68,7 +72,7 @@ class SampleNumbers(Sampler[list[tuple[int, int]]]):
     """Yields batches of (sample number, photo) for one process, without end.
 
     Args:
-        weights: How often each photo is drawn in an epoch, (N,).
+        weights: How often an epoch shows each photo, (N,).
         config: Seed and batch size.
         start: Number of the first sample.
         rank: Which process this is.
@@ -89,54 +93,62 @@ class SampleNumbers(Sampler[list[tuple[int, int]]]):
         self._share = slice(rank * self._batch // world, (rank + 1) * self._batch // world)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        known_epoch, order = -1, np.empty(0, np.int64)
+        current, order = 0, epoch_order(self._seed, 0, self._weights)
         for first in count(self._start, self._batch):
             batch = []
             for number in range(first, first + self._batch)[self._share]:
-                epoch = number // max(1, round(float(self._weights.sum())))
-                if epoch != known_epoch:
-                    known_epoch, order = epoch, epoch_order(self._seed, epoch, self._weights)
-                batch.append((number, int(order[number % len(order)])))
+                epoch, place = divmod(number, len(order))
+                if epoch != current:
+                    current, order = epoch, epoch_order(self._seed, epoch, self._weights)
+                batch.append((number, int(order[place])))
             yield batch
 
 
 class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Cached pairs, changed anew for every sample number."""
 
-    def __init__(
-        self,
-        cache: Cache,
-        sources: Sequence[int],
-        grounds: Sequence[Cache],
-        config: TrainConfig,
-    ) -> None:
-        self._cache, self._sources, self._grounds = cache, sources, grounds
-        self._config, self._paste = config, config.per_folder(config.paste, 0.0)
+    def __init__(self, data: TrainingData, config: TrainConfig) -> None:
+        self._data, self._config = data, config
+        self._paste = config.for_each_folder(config.paste, 0.0)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Return photo (3, S, S), truth and known (1, S, S), float32."""
         number, index = key
-        cv2.setNumThreads(1)  # the workers are the parallelism
-        rng = np.random.default_rng((self._config.seed, _SAMPLE, number))
+        data, rng = self._data, np.random.default_rng((self._config.seed, _SAMPLE, number))
         ground = None
-        if self._grounds and rng.uniform() < self._paste[self._sources[index]]:
-            folder = self._grounds[int(rng.integers(len(self._grounds)))]
-            ground = folder.photo(int(rng.integers(folder.count)))
+        if rng.uniform() < self._paste[data.folders[index]]:
+            photos = data.grounds[int(rng.integers(len(data.grounds)))]
+            ground = photos.photo(int(rng.integers(len(photos))))
         photo, mask, known = augment(
-            self._cache.photo(index),
-            self._cache.mask(index),
-            self._cache.known(index),
+            data.cache.photo(index),
+            data.cache.mask(index),
+            data.cache.known(index),
             ground=ground,
             config=self._config,
             rng=rng,
         )
-        # Where the mask is partly unknown (a border that was resized) it is unknown.
-        sure = (known == 255).astype(np.float32)[None]
+        sure = known == KNOWN  # what is partly unknown, at a border that was resized, is unknown
         return (
             torch.from_numpy(prepare(photo, photo.shape[0])),
             torch.from_numpy(mask.astype(np.float32)[None] / 255),
-            torch.from_numpy(sure),
+            torch.from_numpy(sure.astype(np.float32)[None]),
         )
+
+
+def batches(
+    samples: Samples, numbers: SampleNumbers, *, workers: int, pin_memory: bool
+) -> Iterator[Batch]:
+    """Prepare batches in worker processes, two ahead for each; without workers, on demand."""
+    return iter(
+        DataLoader(
+            samples,
+            batch_sampler=numbers,
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=pin_memory,
+            worker_init_fn=_start_worker if workers else None,
+        )
+    )
 
 
 def _collate(samples: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Batch:
@@ -144,16 +156,8 @@ def _collate(samples: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Batch:
     return Batch(images, truth, known)
 
 
-def batches(
-    samples: Samples, numbers: SampleNumbers, *, workers: int, pin_memory: bool
-) -> Iterator[Batch]:
-    """Prepare batches in worker processes, two ahead for each."""
-    loader = DataLoader(
-        samples,
-        batch_sampler=numbers,
-        num_workers=workers,
-        collate_fn=_collate,
-        pin_memory=pin_memory,
-        persistent_workers=workers > 0,
-    )
-    return iter(loader)
+def _start_worker(_: int) -> None:
+    """Leave Ctrl-C to the training process, and the other cores to the other workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cv2.setNumThreads(1)

@@ -1,162 +1,198 @@
 """The training loop, from top to bottom."""
 
 import logging
-import math
 import signal
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from u2cut.errors import DataError, Interrupted
+from u2cut.errors import DataError, Interrupted, UsageError
 from u2cut.stdio import printable, progress
 from u2cut.training.checkpoint import load_checkpoint, save_checkpoint, write_whole
-from u2cut.training.config import TrainConfig, dump_config
-from u2cut.training.loader import Batch, SampleNumbers, batches
+from u2cut.training.config import OUTPUTS, Precision, TrainConfig
+from u2cut.training.configfile import format_config
+from u2cut.training.loader import Batch, SampleNumbers, Samples, batches
 from u2cut.training.loss import total_loss
 from u2cut.training.report import Report
-from u2cut.training.sets import load_data
+from u2cut.training.sets import TrainingData, load_data
 from u2cut.training.state import State, initial_network, rate, start, train_mode
 from u2cut.training.team import Team, join_team, leave_team, synchronise_batch_norm
-from u2cut.training.validate import validate
 
 logger = logging.getLogger("u2cut")
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-
-def train(config: TrainConfig, *, resume: bool = False) -> None:
+def train(config: TrainConfig, out: Path, *, resume: bool = False, quiet: bool = False) -> None:
     """Run a recipe, or go on with a run that was stopped.
 
+    Args:
+        config: The recipe.
+        out: The run's folder.
+        resume: Go on after its last checkpoint.
+        quiet: Show no progress.
+
     Raises:
-        DataError: The data is at fault, or the loss is no longer a number.
+        DataError: The data is at fault, memory is short, or the loss is no longer a number.
         Interrupted: Stopped by the user, after a checkpoint was saved.
     """
     team = join_team(config.device)
     try:
-        with _explain_memory(config), _stop_signals() as stopping:
-            _train(config, team, stopping, resume=resume)
+        if config.batch_size % team.world:
+            raise UsageError(
+                f"--batch-size {config.batch_size} can't be shared by {team.world} processes"
+            )
+        with _explain_memory(config):
+            data = _load_together(config, out, team)
+            _train(config, out, data, team, resume=resume, quiet=quiet)
     finally:
         leave_team(team)
 
 
 def _train(
-    config: TrainConfig, team: Team, stopping: Callable[[], bool], *, resume: bool
+    config: TrainConfig, out: Path, data: TrainingData, team: Team, *, resume: bool, quiet: bool
 ) -> None:
-    out, device = config.out, team.device
-    data = load_data(config, team)
-    per_step = config.batch_size * config.accumulate
-    steps = config.steps or max(1, config.epochs * data.length // per_step)
-    if team.leads:
-        write_whole(out / "config.toml", lambda p: p.write_text(dump_config(config), "utf-8"))
-
+    steps = config.steps or max(1, config.epochs * data.epoch // config.photos_per_step)
     torch.manual_seed(config.seed)
-    state = start(config, initial_network(config), device)
+    state = start(config, initial_network(config), team.device)
     if resume:
         state.load(load_checkpoint(out / "checkpoints"))
     model = _wrap(state.network, config, team)
-    report = Report(config, state, data, steps, leads=team.leads)
     numbers = SampleNumbers(
-        data.weights, config, start=state.step * per_step, rank=team.rank, world=team.world
+        data.weights,
+        config,
+        start=state.step * config.photos_per_step,
+        rank=team.rank,
+        world=team.world,
     )
     stream = batches(
-        data.samples, numbers, workers=config.workers, pin_memory=device.type == "cuda"
+        Samples(data, config),
+        numbers,
+        workers=config.workers,
+        pin_memory=team.device.type == "cuda",
     )
+    report = Report(config, out, data, state, team.device) if team.leads else None
+    if team.leads:
+        write_whole(out / "config.toml", lambda p: p.write_text(format_config(config), "utf-8"))
 
-    train_mode(state.network)
-    with progress(steps, unit="step", quiet=not team.leads) as bar:
+    def save() -> None:
+        if team.leads:
+            save_checkpoint(out / "checkpoints", state.step, state.dump(), config.keep)
+
+    with (
+        _stop_signals() as asked_to_stop,
+        progress(steps, unit="step", quiet=quiet or not team.leads) as bar,
+    ):
         bar.update(state.step)
         while state.step < steps:
             learning_rate = rate(state.step, steps, config)
-            for group in state.optimizer.param_groups:
-                group["lr"] = learning_rate
-            terms = optimise(model, state, stream, config, team)
-            state.step += 1
+            terms = optimise(model, state, stream, config, team, learning_rate)
             bar.update()
-
-            stop = team.agree(stopping())
-            last = stop or state.step == steps
-            if last or state.step % config.log_every == 0:
-                bar.set_postfix_str(report.log(terms, learning_rate))
-            if state.step % config.eval_every == 0 or state.step == steps:
-                report.evaluate(device)
-                train_mode(state.network)
-            if team.leads and (last or state.step % config.save_every == 0):
-                save_checkpoint(out / "checkpoints", state.step, state.dump(), config.keep)
-            if stop:
+            if report:
+                report.count(terms)
+            stop = team.agree(asked_to_stop())
+            done = state.step == steps
+            if report and (stop or done or state.step % config.log_every == 0):
+                bar.set_postfix_str(report.log(learning_rate))
+            if report and (done or state.step % config.eval_every == 0):
+                report.evaluate(_autocast(config, team))
+            if stop or done or state.step % config.save_every == 0:
+                save()
+            if stop and not done:
                 raise Interrupted(
-                    f"stopped after step {state.step}, saved in {printable(out)}; "
-                    f"go on with: u2cut train --resume --out {printable(out)}"
+                    f"stopped after step {state.step}, saved in {printable(out)}; to go on: "
+                    f"u2cut train --resume --out {printable(out)}"
                 )
-            team.wait() if last else None
-    report.finish()
+    team.wait()  # for the last evaluation
+    if report:
+        report.finish()
 
 
 def optimise(
-    model: nn.Module, state: State, stream: Iterator[Batch], config: TrainConfig, team: Team
+    model: nn.Module,
+    state: State,
+    stream: Iterator[Batch],
+    config: TrainConfig,
+    team: Team,
+    learning_rate: float,
 ) -> Tensor:
-    """Take one optimiser step over ``accumulate`` batches.
+    """Take one optimiser step, over ``accumulate`` batches.
 
     Returns:
-        The mean cross-entropy of the seven outputs, (7,), on the device.
+        Mean cross-entropy of the seven outputs on this process's photos, (7,), on the device.
     """
-    terms = torch.zeros(7, device=team.device)
+    train_mode(state.network)
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate
     state.optimizer.zero_grad(set_to_none=True)
-    for micro in range(config.accumulate):
+    terms = torch.zeros(OUTPUTS, device=team.device)
+    for left in reversed(range(config.accumulate)):
         batch = next(stream).to(team.device)
-        waiting = micro + 1 < config.accumulate and isinstance(model, DistributedDataParallel)
-        with model.no_sync() if waiting else nullcontext():  # gradients meet at the last batch
-            with torch.autocast(
-                team.device.type, _DTYPES.get(config.precision), config.precision in _DTYPES
-            ):
+        # The processes add up their gradients once a step, after the last batch.
+        apart = isinstance(model, DistributedDataParallel) and left > 0
+        with model.no_sync() if apart else nullcontext():  # type: ignore[operator]
+            with _autocast(config, team):
                 outputs = model(batch.images)  # 7 × (B, 1, S, S) logits
             loss, parts = total_loss(
                 outputs,
                 batch.truth,
                 batch.known,
-                weights=config.loss_weights,
+                weights=config.loss_weights or [1.0] * OUTPUTS,
                 iou=config.iou,
                 ssim=config.ssim,
             )
-            state.scaler.scale(loss / config.accumulate).backward()
+            state.scaler.scale(loss / config.accumulate).backward()  # type: ignore[no-untyped-call]
         terms += parts / config.accumulate
     if config.clip:
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     state.scaler.step(state.optimizer)
     state.scaler.update()
+    state.step += 1
     if state.average:
-        state.average.update(state.network, state.step + 1)
+        state.average.update(state.network, state.step)
     return terms
 
 
+def _load_together(config: TrainConfig, out: Path, team: Team) -> TrainingData:
+    """Let process 0 decode into the cache; the others then find it there."""
+    folder = config.cache or out / "cache"
+    if team.leads:
+        data = load_data(config, folder)
+    team.wait()
+    return data if team.leads else load_data(config, folder)
+
+
 def _wrap(network: nn.Module, config: TrainConfig, team: Team) -> nn.Module:
-    """Compile and share the network among the processes, where that is asked for."""
+    """Compile the network and share it among the processes, where that is asked for."""
     if team.world > 1 and config.sync_bn:
         synchronise_batch_norm(network)
-    model = network
     if config.compile:
-        model = torch.compile(model)
-    if team.world > 1:
-        model = DistributedDataParallel(model, broadcast_buffers=not config.sync_bn)
-    return model
+        network.compile()
+    return DistributedDataParallel(network) if team.world > 1 else network
+
+
+def _autocast(config: TrainConfig, team: Team) -> AbstractContextManager[object]:
+    kinds = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+    if config.precision is Precision.FP32:
+        return nullcontext()
+    return torch.autocast(team.device.type, kinds[config.precision])
 
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a flag; the second one kills as usual."""
+    """Turn the first SIGINT or SIGTERM into a flag; the second one acts as before."""
     stopped = False
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def stop(number: int, frame: object) -> None:
         nonlocal stopped
         stopped = True
-        signal.signal(number, before[number])
-        logger.warning("stopping after this step; once more to stop at once")
+        signal.signal(number, before[signal.Signals(number)])
+        logger.warning("stopping after this step; interrupt again to stop at once")
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
         signal.signal(number, stop)
     try:
@@ -176,5 +212,5 @@ def _explain_memory(config: TrainConfig) -> Iterator[None]:
         smaller = max(1, config.batch_size // 2)
         raise DataError(
             f"out of memory with {config.batch_size} photos of {config.input_size} pixels; try "
-            f"--batch-size {smaller} --accumulate {2 * config.accumulate}, which learns the same"
+            f"--batch-size {smaller} --accumulate {2 * config.accumulate}"
         ) from e

@@ -1,100 +1,149 @@
-"""What a run tells of itself: a line of figures, metrics.jsonl, pictures, weights and a card."""
+"""What a run tells of itself while it runs: figures, weights, and pictures of the progress."""
 
 import json
 import math
 import time
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from u2cut import __version__
 from u2cut.errors import DataError
-from u2cut.training.checkpoint import save_weights
+from u2cut.training.cache import KNOWN
+from u2cut.training.card import write_weights
+from u2cut.training.checkpoint import write_whole
 from u2cut.training.config import TrainConfig
+from u2cut.training.pictures import draw_curves, draw_sheet
 from u2cut.training.sets import TrainingData
 from u2cut.training.state import State
-from u2cut.training.validate import validate
+from u2cut.training.validate import ALL, Measures, photo_scores, predict, summarise
+
+BATCH = 8  # photos at a time, and rows of the preview
 
 
 class Report:
-    """Writes into the run's folder; in all processes but the first it writes nothing."""
+    """Writes into the run's folder.
+
+    Args:
+        config: The recipe.
+        out: The run's folder.
+        data: What it is fed with.
+        state: What changes from step to step.
+        device: Where the network is.
+    """
 
     def __init__(
-        self, config: TrainConfig, state: State, data: TrainingData, steps: int, *, leads: bool
+        self, config: TrainConfig, out: Path, data: TrainingData, state: State, device: torch.device
     ) -> None:
-        self._config, self._state, self._data, self._steps = config, state, data, steps
-        self._leads = leads
-        self._path = config.out / "metrics.jsonl"
+        self._config, self._out, self._data = config, out, data
+        self._state, self._device = state, device
+        self._metrics = out / "metrics.jsonl"
+        self._forget_after(state.step)
         self._since, self._at = time.monotonic(), state.step
-        if leads:
-            self._drop_lines_after(state.step)
+        self._terms: list[Tensor] = []
+        self._events = _open_tensorboard(out) if config.tensorboard else None
 
-    def _drop_lines_after(self, step: int) -> None:
-        """Forget what a killed run wrote after its last checkpoint."""
-        if self._path.exists():
-            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            self._path.write_text("".join(kept), encoding="utf-8")
+    def _forget_after(self, step: int) -> None:
+        """Drop what a killed run wrote after the checkpoint that it goes on from."""
+        if self._metrics.exists():
+            kept = [r for r in read_metrics(self._metrics) if r["step"] <= step]
+            text = "".join(json.dumps(record) + "\n" for record in kept)
+            write_whole(self._metrics, lambda part: part.write_text(text, "utf-8"))
 
-    def _write(self, record: dict[str, Any]) -> None:
-        if self._leads:
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"step": self._state.step, **record}) + "\n")
+    def count(self, terms: Tensor) -> None:
+        """Take note of a step's cross-entropies of the seven outputs, (7,)."""
+        self._terms.append(terms)
 
-    def log(self, terms: Tensor, learning_rate: float) -> str:
-        """Record a step; return a short text for the progress line.
+    def log(self, learning_rate: float) -> str:
+        """Record the mean of the steps since the last time; return a text for the progress line.
 
         Raises:
             DataError: The loss is no longer a number.
         """
-        values = terms.tolist()
-        if not all(math.isfinite(v) for v in values):
+        losses, step = torch.stack(self._terms).mean(dim=0).tolist(), self._state.step
+        self._terms.clear()
+        if not all(math.isfinite(v) for v in losses):
             raise DataError(
-                f"the loss is no longer a number at step {self._state.step}; go on from the last "
-                "checkpoint by --resume with a lower --lr, --clip 1, or --precision fp32"
+                f"the loss is no longer a number at step {step}; go on from the last checkpoint "
+                "with --resume and a lower --lr, with --clip 1, or with --precision fp32"
             )
-        now, step = time.monotonic(), self._state.step
-        photos = (step - self._at) * self._config.batch_size * self._config.accumulate
-        speed = photos / max(now - self._since, 1e-9)
-        self._since, self._at = now, step
-        self._write({"loss": values, "lr": learning_rate, "images_per_s": round(speed, 2)})
-        shown = " ".join(f"{v:.3f}" for v in values)
-        return f"loss {shown} | lr {learning_rate:.1e} | {speed:.1f} images/s"
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        speed = (step - self._at) * self._config.photos_per_step / seconds
+        self._since, self._at = time.monotonic(), step
+        self._write({"loss": losses, "lr": learning_rate, "images_per_s": round(speed, 2)})
+        shown = " ".join(f"{v:.3f}" for v in losses)
+        return f"loss {shown}, lr {learning_rate:.1e}, {speed:.1f} images/s"
 
-    def evaluate(self, device: torch.device) -> None:
-        """Measure on the validation set, and write the weights if they are the best so far."""
-        if not self._leads:
-            return
-        began = time.monotonic()
-        score = 0.0
-        record: dict[str, Any] = {}
-        if self._data.val:
-            scores = validate(
-                self._state.kept,
-                self._data.val,
-                self._data.val_sets,
-                size=self._config.resize,
-                device=device,
-                autocast=torch.autocast(device.type, torch.bfloat16, self._config.precision == "bf16"),
-                batch_size=self._config.batch_size,
+    def evaluate(self, autocast: AbstractContextManager[object]) -> None:
+        """Measure, draw, and write the weights if they are the best so far.
+
+        Args:
+            autocast: The precision.
+        """
+        began, config, state, data = time.monotonic(), self._config, self._state, self._data
+        photos = data.val if len(data.val) else data.cache
+        state.kept.eval()
+        scores = []
+        for first in range(0, len(data.val) or 1, BATCH):
+            some = range(first, min(first + BATCH, len(photos)))
+            maps = predict(
+                state.kept, photos, some, size=config.resize, device=self._device, autocast=autocast
             )
-            score, record = scores["all"]["iou"], {"val": scores}
-            self._write(record)
-        if not self._data.val or score > self._state.best:
-            self._state.best = score
-            save_weights(self._config.out / "model.safetensors", self._state.kept, self._metadata())
+            if first == 0:
+                draw_sheet(self._out / "preview.png", photos, maps)
+            for i, outputs in zip(some, maps, strict=True):
+                known = photos.known(i) == KNOWN
+                scores.append(photo_scores(outputs[0], photos.mask(i), known))
+        measures: Measures = {}
+        if len(data.val):
+            measures = summarise(scores, data.val_sets)
+            self._write({"val": measures})
+        best = not measures or measures[ALL]["iou"] > state.best
+        if best:
+            state.best = measures[ALL]["iou"] if measures else state.best
+            write_weights(self._out, config, state, data, measures)
         self._since += time.monotonic() - began
 
-    def _metadata(self) -> dict[str, str]:
-        return {
-            "architecture": self._config.model,
-            "input_size": str(self._config.resize),
-            "steps": str(self._state.step),
-            "batch_size": str(self._config.batch_size),
-            "validation_iou": f"{self._state.best:.4f}",
-            "u2cut": __version__,
-        }
-
     def finish(self) -> None:
-        """Write what belongs to the end of a run."""
+        """Draw the curves; close what is open."""
+        draw_curves(self._out / "curves.png", read_metrics(self._metrics))
+        if self._events is not None:
+            self._events.close()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        with self._metrics.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": self._state.step, **record}) + "\n")
+        if self._events is not None:
+            for name, value in _flat(record):
+                self._events.add_scalar(name, value, self._state.step)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read ``metrics.jsonl``; a last line that a killed run left unfinished is left out."""
+    records = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def _flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    values: list[tuple[str, float]] = []
+    for key, value in record.items():
+        if isinstance(value, dict):
+            values += _flat(value, f"{prefix}{key}/")
+        elif isinstance(value, list):
+            values += [(f"{prefix}{key}/{i}", v) for i, v in enumerate(value)]
+        else:
+            values.append((prefix + key, value))
+    return values
+
+
+def _open_tensorboard(out: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(out / "tensorboard"))

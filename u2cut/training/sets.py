@@ -1,26 +1,23 @@
 """The photos of a run: found, checked, divided, cached."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from u2cut.errors import DataError
+from u2cut.pairs import Pair, files_by_stem, read_names, refuse, restrict, scan, scan_folders
 from u2cut.stdio import printable
-from u2cut.training.cache import Cache, build_cache
+from u2cut.training.cache import Cache, cache_pairs, cache_photos
 from u2cut.training.config import TrainConfig
-from u2cut.training.loader import Samples
-from u2cut.training.pairs import (
-    SUFFIXES,
-    Fault,
-    Pair,
-    check_pairs,
-    find_folders,
-    find_pairs,
-    find_fault,
-)
-from u2cut.training.team import Team
+
+logger = logging.getLogger("u2cut")
+
+_SPLIT: Final = 2  # a family of random numbers of its own; see loader.py
 
 
 @dataclass(frozen=True)
@@ -28,114 +25,102 @@ class TrainingData:
     """What a run is fed with.
 
     Attributes:
-        samples: The training pairs.
-        weights: How often each is drawn in an epoch, (N,) float64.
-        val: The validation pairs; None without any.
+        cache: The training pairs.
+        folders: Which --data folder each is from.
+        weights: How often an epoch shows each, (N,) float64.
+        grounds: Photos to put behind subjects.
+        val: The validation pairs; may be empty.
         val_sets: The set of each.
     """
 
-    samples: Samples
+    cache: Cache
+    folders: list[int]
     weights: NDArray[np.float64]
-    val: Cache | None
+    grounds: list[Cache]
+    val: Cache
     val_sets: list[str]
 
     @property
-    def length(self) -> int:
+    def epoch(self) -> int:
         """Samples in an epoch."""
         return max(1, round(float(self.weights.sum())))
 
 
-def load_data(config: TrainConfig, team: Team) -> TrainingData:
-    """Find, check and cache; process 0 does the work, the others find it done.
+def load_data(config: TrainConfig, folder: Path) -> TrainingData:
+    """Find, check, divide and cache.
+
+    Args:
+        config: Which data.
+        folder: Where the decoded photos go.
 
     Raises:
-        DataError: The data is at fault.
+        DataError: Files are at fault, all of them named; or none is left.
     """
-    if not team.leads:
-        team.wait()
-    pairs, val = _checked(config)
-    folder = config.cache or config.out / "cache"
-    cache = build_cache(
-        folder, pairs, config.cache_size, ignore_value=config.ignore_value, label="decoding"
-    )
-    grounds = [
-        build_cache(folder, _photos(p), config.cache_size, label="backgrounds")
-        for p in config.backgrounds
-    ]
-    held = (
-        build_cache(folder, val, config.resize, ignore_value=config.ignore_value, label="validation")
-        if val
-        else None
-    )
-    if team.leads:
-        team.wait()
-    weights = np.array(config.per_folder(config.data_weight, 1.0))
-    return TrainingData(
-        Samples(cache, [p.source for p in pairs], grounds, config),
-        weights[[p.source for p in pairs]],
-        held,
-        [_set_name(config, p) for p in val],
-    )
+    found, problems = _find(config)
+    held, val_problems = _find_held_back(config, found)
+    names = {(i, pair.name) for i, pair in held} if not config.val else set()
+    used = [(i, pair) for i, pair in found if (i, pair.name) not in names]
 
-
-def _checked(config: TrainConfig) -> tuple[list[Pair], list[Pair]]:
-    """Return training and validation pairs without fault."""
-    pairs, faults = _find(config.data, config)
-    val, val_faults = _find(config.val, None)
-    sound = check_pairs(
-        [*pairs, *val],
-        [*faults, *val_faults],
-        ignore_value=config.ignore_value,
+    cache = cache_pairs(folder, [p for _, p in used], config.cache_size, config.ignore)
+    val = cache_pairs(folder, [p for _, p in held], config.resize, config.ignore)
+    grounds = [cache_photos(folder, _photos(b), config.cache_size) for b in config.backgrounds]
+    _judge(
+        [*problems, *val_problems, *cache.problems, *val.problems]
+        + [problem for ground in grounds for problem in ground.problems],
         skip_bad=config.skip_bad,
-        report=config.out / "data-faults.txt",
     )
-    kept = set(map(id, sound))
-    pairs, val = [p for p in pairs if id(p) in kept], [p for p in val if id(p) in kept]
-    if config.val_split:
-        pairs, val = _split(pairs, config)
-    if not pairs:
+    folders = [used[k][0] for k in cache.kept]
+    weights = np.array(config.for_each_folder(config.data_weight, 1.0))[folders]
+    if not weights.any():
         raise DataError("no pair of photo and mask is left to train on")
-    return pairs, val
+    val_sets = [held[k][1].group for k in val.kept]
+    return TrainingData(cache, folders, weights, grounds, val, val_sets)
 
 
-def _split(pairs: list[Pair], config: TrainConfig) -> tuple[list[Pair], list[Pair]]:
-    """Hold back the same share of every folder, drawn by the seed."""
-    held: set[int] = set()
-    for source in sorted({p.source for p in pairs}):
-        own = [i for i, p in enumerate(pairs) if p.source == source]
-        count = round(len(own) * config.val_split)
-        rng = np.random.default_rng((config.seed, 2, source))
-        held.update(rng.permutation(own)[:count].tolist())
-    return (
-        [p for i, p in enumerate(pairs) if i not in held],
-        [p for i, p in enumerate(pairs) if i in held],
-    )
+def _judge(problems: Sequence[str], *, skip_bad: bool) -> None:
+    """Name every problem, and refuse them unless they are to be skipped."""
+    if not skip_bad:
+        try:
+            refuse(problems)
+        except DataError as e:
+            raise DataError(f"{e}\nmend them, or go on without them by --skip-bad") from None
+    for problem in problems:
+        logger.warning("left out: %s", problem)
 
 
-def _find(
-    folders: tuple[Path, ...], config: TrainConfig | None
-) -> tuple[list[Pair], list[Fault]]:
-    pairs: list[Pair] = []
-    faults: list[Fault] = []
-    places = [find_folders(folder) for folder in folders]
-    if config and config.images and config.masks:
-        places = [(config.images, config.masks)]
-    for source, (images, masks) in enumerate(places):
-        some, wrong = find_pairs(images, masks, source)
-        pairs += some
-        faults += wrong
-    return pairs, faults
+def _find(config: TrainConfig) -> tuple[list[tuple[int, Pair]], list[str]]:
+    """Return the pairs, each with the number of its --data folder, and what can't be paired."""
+    if config.images is not None and config.masks is not None:
+        scans = [scan_folders(config.images, config.masks)]
+    else:
+        scans = [scan([folder]) for folder in config.data]
+    found = [(i, pair) for i, one in enumerate(scans) for pair in one.pairs]
+    return found, [problem for one in scans for problem in one.problems]
+
+
+def _find_held_back(
+    config: TrainConfig, found: Sequence[tuple[int, Pair]]
+) -> tuple[list[tuple[int, Pair]], list[str]]:
+    """Return the validation pairs: other data, a list's, or a share of each folder."""
+    if config.val:
+        other = scan(config.val)
+        return [(0, pair) for pair in other.pairs], list(other.problems)
+    if config.val_names is not None:
+        wanted = restrict((p for _, p in found), read_names(config.val_names))
+        names = {pair.name for pair in wanted}
+        return [(i, pair) for i, pair in found if pair.name in names], []
+    held: list[tuple[int, Pair]] = []
+    if config.val_split:
+        for folder in sorted({i for i, _ in found}):
+            own = [entry for entry in found if entry[0] == folder]
+            rng = np.random.default_rng((config.seed, _SPLIT, folder))
+            drawn = rng.permutation(len(own))[: round(len(own) * config.val_split)]
+            held += [own[k] for k in sorted(drawn)]
+    return held, []
 
 
 def _photos(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"{printable(folder)}: no such folder of backgrounds")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-    if not found:
-        raise DataError(f"{printable(folder)}: no photos in it")
-    return found
-
-
-def _set_name(config: TrainConfig, pair: Pair) -> str:
-    folders = config.val or config.data
-    return folders[pair.source].name if folders else "val"
+    photos = list(files_by_stem(folder, []).values())
+    if not photos:
+        raise DataError(f"{printable(folder)}: no photos in this folder of backgrounds")
+    return photos

@@ -1,7 +1,9 @@
 """Everything of a run that changes from step to step, and its way to disk and back."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +12,9 @@ from torch import nn
 from u2cut.errors import UsageError
 from u2cut.model import VARIANTS, U2Net
 from u2cut.training.average import Average
-from u2cut.training.config import TrainConfig
+from u2cut.training.config import Optimizer, Precision, Schedule, TrainConfig
+from u2cut.weights import find, local
+from u2cut.weights.load import load_network
 
 
 @dataclass
@@ -63,9 +67,9 @@ class State:
 
 def start(config: TrainConfig, network: U2Net, device: torch.device) -> State:
     """Return the state before the first step."""
-    network = network.to(device, memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze(network, config.freeze)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    kind = {Optimizer.ADAM: torch.optim.Adam, Optimizer.ADAMW: torch.optim.AdamW}[config.optimizer]
     optimizer = kind(
         [p for p in network.parameters() if p.requires_grad],
         lr=config.lr,
@@ -76,7 +80,7 @@ def start(config: TrainConfig, network: U2Net, device: torch.device) -> State:
         network,
         Average(network, config.ema) if config.ema else None,
         optimizer,
-        torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
+        torch.amp.GradScaler(device.type, enabled=config.precision is Precision.FP16),
     )
 
 
@@ -90,11 +94,6 @@ def initial_network(config: TrainConfig) -> U2Net:
     variant = VARIANTS[config.model]
     if config.init == "none":
         return U2Net(variant)
-    from pathlib import Path
-
-    from u2cut.weights import find, local
-    from u2cut.weights.load import load_network
-
     path = Path(config.init)
     chosen = local(path) if path.suffix or len(path.parts) > 1 else find(config.init)
     network = load_network(chosen.path)
@@ -105,7 +104,7 @@ def initial_network(config: TrainConfig) -> U2Net:
     return network
 
 
-def freeze(network: nn.Module, names: tuple[str, ...]) -> None:
+def freeze(network: nn.Module, names: Sequence[str]) -> None:
     """Let the named parts keep their weights; their batch norms keep their averages too.
 
     Raises:
@@ -131,7 +130,7 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
     """Return the learning rate of a step, counted from 0: warm-up, then constant or cosine."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
-    if config.schedule == "constant":
+    if config.schedule is Schedule.CONSTANT:
         return config.lr
     progress = (step - config.warmup) / max(1, steps - config.warmup)
     return config.lr * (1 + math.cos(math.pi * min(1.0, progress))) / 2

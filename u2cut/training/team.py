@@ -87,10 +87,15 @@ class _SumOverTeam(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: object, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: object, grad: Tensor) -> Tensor:
         total = grad.clone()
         dist.all_reduce(total)
         return total
+
+
+def _sum_over_team(x: Tensor) -> Tensor:
+    total: Tensor = _SumOverTeam.apply(x)  # type: ignore[no-untyped-call]
+    return total
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
@@ -105,12 +110,13 @@ class SyncBatchNorm(nn.BatchNorm2d):
             return super().forward(input)
         x = input.float()
         moments = torch.stack([x.mean(dim=(0, 2, 3)), (x * x).mean(dim=(0, 2, 3))])
-        mean, square = _SumOverTeam.apply(moments) / dist.get_world_size()
+        mean, square = _sum_over_team(moments) / dist.get_world_size()
         var = (square - mean * mean).clamp_min(0)
         self._follow(mean.detach(), var.detach(), x.numel() // x.shape[1] * dist.get_world_size())
         gain = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - mean * gain
-        return (x * gain[:, None, None] + shift[:, None, None]).to(input.dtype)
+        out: Tensor = x * gain[:, None, None] + shift[:, None, None]
+        return out.to(input.dtype)
 
     def _follow(self, mean: Tensor, var: Tensor, count: int) -> None:
         assert self.momentum is not None

@@ -1,0 +1,84 @@
+"""``u2cut train``: options and a TOML file in, a run out."""
+
+import importlib.util
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from u2cut import stdio
+from u2cut.cli.options import takes
+from u2cut.errors import OutputError, UsageError
+from u2cut.stdio import printable
+from u2cut.training.config import TrainConfig, check
+from u2cut.training.configfile import read_config
+
+CONFIG = "config.toml"
+
+
+@takes(TrainConfig)
+def train(
+    context: typer.Context,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Folder of the run: checkpoints, weights, curves."),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file of options, such as another run's config.toml; what is given on the "
+            "command line replaces what it says.",
+        ),
+    ],
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run in --out after its last checkpoint."),
+    ],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")],
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done.")],
+    options: TrainConfig,
+) -> None:
+    """Train U²-Net, or fine-tune it on your own photos.
+
+    Writes the weights (model.safetensors, for --weights), their card, checkpoints, metrics.jsonl,
+    pictures of the progress, and config.toml, which repeats the run. The defaults are the
+    published recipe. On several GPUs: torchrun --nproc-per-node N -m u2cut train ...
+    """
+    stdio.configure_logging(quiet=quiet, verbose=verbose)
+    if out is None:
+        raise UsageError("say where the run goes with --out RUN")
+    recipe = _recipe(out, config, resume=resume, given=_given(context, options))
+    check(recipe)
+    if recipe.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard needs its extra: pip install 'u2cut[tensorboard]'")
+    if os.environ.get("RANK", "0") == "0" and not resume and (out / CONFIG).exists():
+        raise OutputError(
+            f"{printable(out)}: holds a run already; --resume goes on with it, or choose another"
+        )
+    with stdio.protect_stdout():
+        from u2cut.training.loop import train as run
+
+        run(recipe, out, resume=resume, quiet=quiet)
+
+
+def _given(context: typer.Context, options: TrainConfig) -> dict[str, Any]:
+    """Return the options that stand on the command line, not the defaults."""
+    sources = {f.name: context.get_parameter_source(f.name) for f in fields(options)}
+    return {
+        name: getattr(options, name)
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE"
+    }
+
+
+def _recipe(out: Path, config: Path | None, *, resume: bool, given: dict[str, Any]) -> TrainConfig:
+    """Put together the defaults, the file and the command line; the later replace the earlier."""
+    if resume and config is not None:
+        raise UsageError("--resume goes by the run's own config.toml; leave out --config")
+    if resume and not (out / CONFIG).exists():
+        raise UsageError(f"{printable(out)}: no run to resume; leave out --resume to start one")
+    source = out / CONFIG if resume else config
+    return replace(TrainConfig(), **{**(read_config(source) if source else {}), **given})

@@ -1,0 +1,240 @@
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from u2cut.cli.app import run
+from u2cut.evaluation.metrics import score
+
+LITE = ("--model", "lite", "--size", "64", "--device", "cpu", "--engine", "torch")
+MODELS = ["U²-Net", "U²-Net†", "BASNet", "PoolNet"]
+
+
+@pytest.fixture(scope="module")
+def ecssd(tmp_path_factory):
+    """Three photos of a red disc, named as if they were ECSSD, with maps of another tool."""
+    root = tmp_path_factory.mktemp("data") / "ECSSD"
+    rng = np.random.default_rng(1)
+    for folder in ("images", "masks", "maps"):
+        (root / folder).mkdir(parents=True)
+    for i in range(3):
+        truth = np.zeros((90, 120), np.uint8)
+        cv2.circle(truth, (40 + 20 * i, 45), 20 + 5 * i, 255, -1)
+        photo = rng.integers(60, 100, (90, 120, 3)).astype(np.uint8)
+        photo[truth > 0] = (30, 40, 220)
+        cv2.imwrite(str(root / f"images/{i}.jpg"), photo)
+        cv2.imwrite(str(root / f"masks/{i}.png"), truth)
+        cv2.imwrite(str(root / f"maps/{i}.png"), cv2.GaussianBlur(truth, (0, 0), 3 + 4 * i))
+    return root
+
+
+def ran(*arguments, code=0):
+    """Run ``u2cut eval``; its exit code must be this."""
+    assert run(["eval", *map(str, arguments)]) == code
+
+
+def judged(capfd, *arguments):
+    ran(*arguments, "--json")
+    return json.loads(capfd.readouterr().out)
+
+
+def test_the_scores_are_means_over_the_photos(ecssd, capfd):
+    result = judged(capfd, "--data", ecssd, "--pred", ecssd / "maps")
+    (data,) = result["sets"]
+    expected = [
+        asdict(
+            score(*(cv2.imread(str(ecssd / f / f"{i}.png"), 0) for f in ("maps", "masks"))).scores
+        )
+        for i in range(3)
+    ]
+    assert (data["name"], data["photos"], data["soft"]) == ("ECSSD", 3, 0)
+    for metric in expected[0]:
+        mean = np.mean([scores[metric] for scores in expected])
+        assert data["scores"][metric] == pytest.approx(mean, abs=1e-6), metric
+    assert data["scores"]["max_f"] > data["scores"]["mean_f"]
+    assert result["overall"] is None
+
+
+def test_the_table_has_the_papers_rows_beside_a_set_of_the_paper(ecssd, capfd):
+    ran("--data", ecssd, "--pred", ecssd / "maps")
+    out, err = capfd.readouterr()
+    header, ours, *papers = out.splitlines()
+    assert " ".join(header.split()) == (
+        "data maps photos maxFβ↑ MAE↓ wFβ↑ Sα↑ bFβ↑ meanFβ↑ adpFβ↑ Eξ↑ IoU↑"
+    )
+    assert ours.split()[:3] == ["ECSSD", "maps", "3"]
+    assert [row[: row.index(", paper")].split()[1] for row in papers] == MODELS
+    assert papers[0].split()[-5:] == ["0.951", "0.033", "0.910", "0.928", "0.836"]
+    assert papers[0].index("0.951") + 5 == header.index("maxFβ↑") + 6
+    assert err == ""
+
+
+def test_a_set_that_is_not_of_the_paper_has_no_such_rows(ecssd, tmp_path, capfd):
+    (tmp_path / "mine/photos").mkdir(parents=True)
+    for path in (ecssd / "images").iterdir():
+        (tmp_path / "mine/photos" / path.name).write_bytes(path.read_bytes())
+    folders = ("--images", tmp_path / "mine/photos", "--masks", ecssd / "masks")
+    ran(*folders, "--pred", ecssd / "maps")
+    _, *rows = capfd.readouterr().out.splitlines()
+    assert [row.split()[:3] for row in rows] == [["mine", "maps", "3"]]
+
+
+def test_markdown_has_a_cell_for_every_column(ecssd, capfd):
+    ran("--data", ecssd, "--pred", ecssd / "maps", "--markdown")
+    lines = capfd.readouterr().out.splitlines()
+    assert {line.count("|") for line in lines} == {13}
+    assert lines[1] == "|---|---|" + "---:|" * 10
+
+
+def test_several_sets_have_a_row_each_and_one_over_all(ecssd, tmp_path, capfd):
+    other = tmp_path / "other"
+    for folder in ("images", "masks"):
+        (other / folder).mkdir(parents=True)
+    (other / "images/0.jpg").write_bytes((ecssd / "images/0.jpg").read_bytes())
+    (other / "masks/0.png").write_bytes((ecssd / "masks/1.png").read_bytes())
+    result = judged(capfd, "--data", ecssd, "--data", other, "--pred", ecssd / "maps")
+    assert [(s["name"], s["photos"]) for s in result["sets"]] == [("ECSSD", 3), ("other", 1)]
+    means = [s["scores"]["mae"] for s in result["sets"]]
+    assert result["overall"]["photos"] == 4
+    mean = (3 * means[0] + means[1]) / 4
+    assert result["overall"]["scores"]["mae"] == pytest.approx(mean, abs=2e-6)
+
+
+def test_a_list_of_names_restricts_what_is_judged(ecssd, tmp_path, capfd):
+    (tmp_path / "list.txt").write_text("ECSSD/1\n")
+    arguments = ("--data", ecssd, "--pred", ecssd / "maps", "--names", tmp_path / "list.txt")
+    result = judged(capfd, *arguments)
+    assert result["sets"][0]["photos"] == 1
+
+
+def test_a_soft_truth_adds_the_metrics_of_mattes(ecssd, capfd):
+    masks = ("--images", ecssd / "images", "--masks", ecssd / "maps", "--pred", ecssd / "masks")
+    ran(*masks)
+    header = capfd.readouterr().out.splitlines()[0]
+    assert header.split()[-4:] == ["SAD↓", "MSE↓", "Grad↓", "Conn↓"]
+    result = judged(capfd, *masks)
+    assert result["sets"][0]["soft"] == 3
+    assert result["sets"][0]["scores"]["sad"] > 0
+
+
+def test_the_unknown_band_of_a_trimap_can_be_left_out(ecssd, tmp_path, capfd):
+    (tmp_path / "masks").mkdir()
+    for i in range(3):
+        truth = cv2.imread(str(ecssd / f"masks/{i}.png"), 0)
+        band = cv2.dilate(truth, np.ones((41, 41))) != cv2.erode(truth, np.ones((41, 41)))
+        truth[band] = 128
+        cv2.imwrite(str(tmp_path / f"masks/{i}.png"), truth)
+    folders = ("--images", ecssd / "images", "--masks", tmp_path / "masks")
+    maes = [
+        judged(capfd, *folders, "--pred", ecssd / "maps", *more)["sets"][0]["scores"]["mae"]
+        for more in ((), ("--ignore", "128"))
+    ]
+    assert maes[1] < 0.02 < maes[0]
+
+
+@pytest.mark.parametrize(
+    ("product", "judging"), [("--saliency", ()), ("--alpha", ("--matting", "fast"))]
+)
+def test_a_network_is_judged_by_the_maps_that_u2cut_writes(
+    ecssd, tmp_path, capfd, product, judging
+):
+    assert run(["mask", str(ecssd / "images"), product, "-o", str(tmp_path), *LITE]) == 0
+    capfd.readouterr()
+    network = judged(capfd, "--data", ecssd, *LITE, "--batch-size", "2", *judging)
+    folder = judged(capfd, "--data", ecssd, "--pred", tmp_path)
+    assert network["source"] == " ".join(["lite 64", *judging[1:]])
+    assert network["sets"][0]["scores"] == pytest.approx(folder["sets"][0]["scores"], abs=1e-4)
+
+
+def test_curves_and_the_worst_photos_are_drawn(ecssd, tmp_path, capfd):
+    plots = tmp_path / "new/plots"
+    arguments = ("--data", ecssd, "--pred", ecssd / "maps", "--plots", plots, "--worst", "2")
+    result = judged(capfd, *arguments)
+    assert [bad["name"] for bad in result["worst"]] == ["ECSSD/2", "ECSSD/1"]
+    assert sorted(path.name for path in plots.iterdir()) == ["curves.png", "worst.png"]
+    with Image.open(plots / "worst.png") as sheet:
+        assert sheet.height > sheet.width / 2
+        colours = np.asarray(sheet.convert("RGB")).reshape(-1, 3).astype(int)
+    assert (colours @ (1, -1, 0) > 120).any()  # the photos' red
+    with Image.open(plots / "curves.png") as curves:
+        assert curves.width > 1000
+    ran(*arguments, code=4)
+    out, err = capfd.readouterr()
+    assert (out, "--overwrite" in err) == ("", True)
+    ran(*arguments, "--overwrite")
+
+
+def test_plots_without_matplotlib_are_refused_before_any_work(ecssd, tmp_path, capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ran("--data", ecssd, "--pred", ecssd / "maps", "--plots", tmp_path, code=2)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "pip install 'u2cut[train]'" in err
+
+
+def test_missing_maps_are_all_named(ecssd, tmp_path, capfd):
+    ran("--data", ecssd, "--pred", tmp_path, code=7)
+    err = capfd.readouterr().err
+    assert "3 files at fault" in err
+    assert all(f"images/{i}.jpg: no map" in err for i in range(3))
+
+
+def test_files_at_fault_are_named_and_can_be_left_out(ecssd, tmp_path, capfd):
+    root = tmp_path / "set"
+    for path in sorted(ecssd.glob("*/*")):
+        target = root / path.relative_to(ecssd)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    (root / "masks/0.png").unlink()
+    (root / "masks/1.png").write_bytes(b"broken")
+    arguments = ("--data", root, "--pred", root / "maps")
+    ran(*arguments, code=7)
+    assert "images/0.jpg: no mask" in capfd.readouterr().err
+    ran(*arguments, "--skip-bad", "--json")
+    out, err = capfd.readouterr()
+    result = json.loads(out)
+    assert result["sets"][0]["photos"] == 1
+    assert len(result["skipped"]) == err.count("left out: ") == 2
+    (root / "images/0.jpg").unlink()
+    ran(*arguments, code=7)
+    assert "masks/1.png" in capfd.readouterr().err
+
+
+def test_nothing_left_to_judge_is_an_error(ecssd, tmp_path, capfd):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    ran("--data", tmp_path, "--pred", ecssd / "maps", code=7)
+    assert "nothing to judge" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "say what to judge"),
+        (("--data", "d", "--images", "i", "--masks", "m"), "say what to judge"),
+        (("--images", "i"), "--images and --masks go together"),
+        (("--data", "d", "--json", "--markdown"), "choose one"),
+        (("--data", "d", "--pred", "p", "--matting", "best"), "--pred takes maps as they are"),
+        (("--data", "d", "--pred", "p", "--weights", "w"), "--pred takes maps as they are"),
+        (("--data", "d", "--worst", "3"), "--worst needs --plots"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(arguments, words, capfd):
+    ran(*arguments, code=2)
+    assert words in capfd.readouterr().err
+
+
+def test_a_reader_gets_json_and_nothing_else(ecssd):
+    command = [sys.executable, "-m", "u2cut", "eval", "--data", str(ecssd), "--json"]
+    result = subprocess.run(
+        [*command, "--pred", str(ecssd / "maps"), "--quiet", "--jobs", "2"],
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(result.stdout)["sets"][0]["photos"] == 3
+    assert result.stderr == b""

@@ -1,0 +1,76 @@
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import py_sod_metrics
+import pytest
+
+from u2cut.evaluation.evaluate import Judged
+from u2cut.evaluation.metrics import score
+from u2cut.evaluation.summary import Tally, Worst
+from u2cut.pairs import Pair
+
+
+def photos(count):
+    rng = np.random.default_rng(4)
+    for _ in range(count):
+        field = cv2.GaussianBlur(rng.standard_normal((60, 70)), (0, 0), 8)
+        truth = np.where(field > 0, 255, 0).astype(np.uint8)
+        noise = cv2.GaussianBlur(rng.standard_normal((60, 70)), (0, 0), 2)
+        yield np.clip(128 + 2000 * field + 300 * noise, 0, 255).astype(np.uint8), truth
+
+
+def test_the_greatest_f_is_that_of_the_mean_precision_and_recall():
+    tally = Tally()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        oracle = py_sod_metrics.Fmeasure()
+    for saliency, truth in photos(6):
+        tally.add(score(saliency, truth))
+        oracle.step(saliency, truth)
+    results = oracle.get_results()
+    precision, recall = results["pr"]["p"], results["pr"]["r"]
+    best = (1.3 * precision * recall / (0.3 * precision + recall)).max()
+    means = tally.means()
+    assert means.photos == 6
+    assert means.max_f == pytest.approx(best, abs=1e-9)
+    assert means.scores.mean_f == pytest.approx(results["fm"]["curve"].mean(), abs=1e-9)
+    assert means.scores.adaptive_f == pytest.approx(results["fm"]["adp"], abs=1e-9)
+
+
+def test_matte_scores_are_means_over_the_soft_truths_only():
+    mask = np.zeros((50, 50), np.uint8)
+    mask[10:40, 10:40] = 255
+    soft = cv2.GaussianBlur(mask, (0, 0), 2)
+    tally = Tally()
+    tally.add(score(mask, mask))
+    assert tally.means().matte is None
+    tally.add(score(mask, soft))
+    tally.add(score(soft, soft))
+    means = tally.means()
+    assert (means.photos, means.soft) == (3, 2)
+    expected = np.abs(mask.astype(float) - soft).sum() / 255 / 1000 / 2
+    assert means.matte.sad == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_worst_photos_come_worst_first():
+    truth = np.zeros((300, 1000), np.uint8)
+    truth[:, :500] = 255
+    worst = Worst(3)
+    for i, wrong in enumerate((10, 400, 30, 400, 200)):
+        saliency = truth.copy()
+        saliency[:, 500 : 500 + wrong] = 255
+        pair = Pair(f"s/{i}", Path(f"{i}.jpg"), Path(f"{i}.png"))
+        worst.add(Judged(pair, saliency, score(saliency, truth)))
+    bad = worst.photos()
+    assert [b.pair.name for b in bad] == ["s/1", "s/3", "s/4"]
+    assert bad[0].mae == pytest.approx(0.4)
+    assert bad[0].saliency.shape == (90, 300)
+
+
+def test_no_worst_photos_are_kept_unasked():
+    truth = np.eye(20, dtype=np.uint8) * 255
+    worst = Worst(0)
+    worst.add(Judged(Pair("s/x", Path("x"), Path("x")), truth, score(truth, truth)))
+    assert worst.photos() == []

@@ -74,14 +74,12 @@ def verify(
         spec = registry.spec(name)
         path = _present(spec)
         if name == registry.BUNDLED:
-            fault = cache.mismatch(spec, path)
+            fault, remedy = cache.mismatch(spec, path), "install u2cut again"
         else:
             fault = cache.fault(spec, full=True)
+            remedy = f"take it away with: u2cut weights remove {name}"
         if fault is not None:
-            raise WeightsError(
-                f"{printable(path)} is damaged: {fault}; the next use, or "
-                f"`u2cut weights download {name}`, fetches it again"
-            )
+            raise WeightsError(f"{printable(path)} is damaged: {fault}; {remedy}")
         return {"name": name, "path": os.fspath(path), "sha256": spec.sha256}, f"{name} ok"
 
     _each(names or here, check, as_json=as_json)
@@ -90,12 +88,9 @@ def verify(
 @weights.command()
 def path(name: Name, as_json: AsJson = False) -> None:
     """Print where weights are; an error if they aren't here."""
-
-    def where(name: str) -> tuple[dict[str, str], str]:
-        path = os.fspath(_present(registry.spec(name)))
-        return {"name": name, "path": path}, path
-
-    _each([name], where, as_json=as_json)
+    with stdio.protect_stdout() as stdout:
+        stdio.configure_logging()
+        _write_place(stdout, name, _present(registry.spec(name)), as_json=as_json)
 
 
 @weights.command()
@@ -120,13 +115,10 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Copy a file that was fetched by hand into the cache, recognised by its SHA-256."""
-
-    def bring(_: str) -> tuple[dict[str, str], str]:
-        local = bring_in(file, name)
-        path = os.fspath(local.path)
-        return {"name": local.name, "path": path}, path
-
-    _each([os.fspath(file)], bring, as_json=as_json)
+    with stdio.protect_stdout() as stdout:
+        stdio.configure_logging()
+        brought = bring_in(file, name)
+        _write_place(stdout, brought.name, brought.path, as_json=as_json)
 
 
 def _each(
@@ -183,6 +175,13 @@ def _shown(spec: registry.WeightSpec) -> str | None:
     if spec.name != registry.BUNDLED and not cache.is_cached(spec):
         return None
     return os.fspath(_present(spec))
+
+
+def _write_place(stdout: BinaryIO, name: str, path: Path, *, as_json: bool) -> None:
+    if as_json:
+        _write_json(stdout, {"name": name, "path": os.fspath(path)})
+    else:
+        _write_line(stdout, os.fspath(path))
 
 
 def _write_line(stdout: BinaryIO, line: str) -> None:

@@ -1,0 +1,34 @@
+"""An empty cache, and a toy that stands for weights."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from u2cut.weights import registry
+from u2cut.weights.registry import WeightSpec
+
+CONTENT = b"toy weights " * 100
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which weights lie; not made yet."""
+    monkeypatch.setenv("U2CUT_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("U2CUT_OFFLINE", raising=False)
+    return tmp_path / "home" / "weights"
+
+
+@pytest.fixture
+def content() -> bytes:
+    return CONTENT
+
+
+@pytest.fixture
+def toy(home: Path, monkeypatch: pytest.MonkeyPatch) -> WeightSpec:
+    """Weights called "toy", which the registry knows and nobody serves."""
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    urls = ("https://example.invalid/toy.pth",)
+    spec = WeightSpec("toy", "a toy", urls, len(CONTENT), digest, "CC0-1.0", 320, "this test")
+    monkeypatch.setitem(registry.OFFICIAL, "toy", spec)
+    return spec

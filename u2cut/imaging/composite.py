@@ -102,7 +102,7 @@ def blurred(
         (H, W, 3) uint8 RGB, a background for `over`.
     """
     height, width = alpha.shape
-    factor = max(1.0, sigma / 4)  # the small copy's sigma is then at most 4
+    factor = max(1.0, sigma / 2)  # the small copy's sigma is then at most 2
     small = (max(1, round(width / factor)), max(1, round(height / factor)))
     colours = cv2.resize(photo, small, interpolation=cv2.INTER_AREA).astype(np.float32)
     # The floor fills the subject's inside, which hardly shows, with the photo itself.

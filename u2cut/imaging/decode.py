@@ -7,7 +7,6 @@ bytes becomes an InputError.
 
 import importlib
 import io
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from PIL import (
 )
 
 from u2cut.errors import InputError
+from u2cut.imaging.jpeg import ends_early
 from u2cut.imaging.pixels import to_rgb
 from u2cut.imaging.recognise import recognise
 from u2cut.stdio import printable
@@ -55,7 +55,7 @@ class Frame:
     """A decoded photo, upright.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB, C-contiguous.
+        image: (H, W, 3) uint8 RGB, C-contiguous; read-only, so that it is shared, not copied.
         alpha: (H, W) float32 in [0, 1], the photo's own; None when it is opaque.
         icc: The ICC profile that ``image`` is in; None means sRGB.
         dpi: Horizontal and vertical resolution in pixels per inch.
@@ -108,16 +108,21 @@ def decode(data: bytes, *, max_pixels: int, least_size: tuple[int, int] | None =
         )
     metadata = _metadata(file)
     sideways = metadata.orientation in _SIDEWAYS
-    if least_size and name == "JPEG":
-        file.draft(None, least_size if sideways else (least_size[1], least_size[0]))
+    draft_size = least_size if sideways or least_size is None else least_size[::-1]
+    if draft_size and name == "JPEG":
+        file.draft(None, draft_size)
     reduced = file.size != (width, height)
     _load(name, file)
+    if name == "JPEG" and ends_early(data, file, draft_size):
+        raise _damaged(name, EOFError("the rest of the photo is missing"))
     pixels = to_rgb(file, file.info.get("icc_profile"))
     # Pillow turns a TIFF itself when it loads it.
     orientation = _UNTURNED if name == "TIFF" else metadata.orientation
+    image = np.asarray(_upright(pixels.rgb, orientation), np.uint8)
+    image.flags.writeable = False
     alpha = pixels.alpha
     return Frame(
-        image=np.asarray(_upright(pixels.rgb, orientation), np.uint8),
+        image=image,
         alpha=None if alpha is None else np.asarray(_upright(alpha, orientation), np.float32),
         icc=pixels.icc,
         dpi=metadata.dpi[::-1] if metadata.dpi and sideways else metadata.dpi,
@@ -167,7 +172,9 @@ def _load(name: str, file: ImageFile.ImageFile) -> None:
 def _damaged(name: str, error: Exception) -> InputError:
     if isinstance(error, MemoryError):
         return InputError(f"not enough memory to decode this {name} file: lower --max-pixels")
-    reason = printable(error)[:200] or type(error).__name__
+    if isinstance(error, Image.DecompressionBombError):
+        return InputError(f"this {name} file claims more pixels than its format is read with")
+    reason = printable(str(error).strip())[:200] or type(error).__name__
     return InputError(
         f"this {name} file is damaged, cut short or of a kind that u2cut can't read "
         f"({reason}): copy or export it again"
@@ -197,12 +204,12 @@ def _exif_resolution(exif: Image.Exif) -> tuple[float, float] | None:
 
 
 def _resolution(dpi: object) -> tuple[float, float] | None:
-    """Two sane numbers, or None: files claim zero, infinity and NaN."""
+    """Two sane numbers, or None: files claim 0, 1 (for "unknown"), infinity and NaN."""
     try:
         x, y = (float(value) for value in dpi)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (x, y) if all(math.isfinite(v) and 1 <= v <= 1e5 for v in (x, y)) else None
+    return (x, y) if all(1 < v <= 1e5 for v in (x, y)) else None
 
 
 def _upright(array: MatLike, orientation: int) -> MatLike:

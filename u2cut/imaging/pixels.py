@@ -91,10 +91,10 @@ def _colour_space(icc: bytes | None) -> bytes | None:
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB, C-contiguous and writable."""
+    """(H, W, 3) uint8 RGB, C-contiguous."""
     if image.mode == "RGBA":
         return np.asarray(cv2.cvtColor(np.asarray(image), cv2.COLOR_RGBA2RGB), np.uint8)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _alpha(image: Image.Image) -> npt.NDArray[np.float32] | None:
@@ -117,8 +117,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     low, high = (float(f(values, where=finite, initial=0)) for f in (np.min, np.max))
     np.nan_to_num(values, copy=False, nan=min(max(0.0, low), high), posinf=high, neginf=low)
     if low < 0 or high > 65535:
-        values -= np.float32(low)
-        high -= low
+        values *= np.float32(0.5)  # or the difference might be infinite
+        values -= np.float32(low / 2)
+        high = high / 2 - low / 2
     elif image.mode != "F" or high > 255:
         high = 65535
     else:

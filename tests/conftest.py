@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,15 @@ def u2cut(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def u2cut_process() -> Callable[..., "subprocess.Popen[bytes]"]:
+def u2cut_process() -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
     """Start the command line in a process of its own."""
+    with ExitStack() as started:
 
-    def start(*arguments: object, **options: object) -> "subprocess.Popen[bytes]":
-        words = [os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments]
-        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([sys.executable, "-m", "u2cut", *words], **(streams | options))
+        def start(*arguments: object, **options: object) -> "subprocess.Popen[bytes]":
+            words = [os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments]
+            pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+            return started.enter_context(
+                subprocess.Popen([sys.executable, "-m", "u2cut", *words], **(pipes | options))
+            )
 
-    return start
+        yield start

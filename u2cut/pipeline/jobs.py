@@ -170,10 +170,18 @@ class _Planner:
     def fill(self) -> None:
         for source in self._sources():
             self._add(source)
-        if len(self.plan) > 1:
+        if len(self.plan) == 1:
+            self._refuse_missing_input()
+        else:
             self._refuse_single_target()
         if self.output.overwrite:
             self._refuse_overwritten_inputs()
+
+    def _refuse_missing_input(self) -> None:
+        """Of several inputs, one that is missing costs only itself; alone, it ends the run."""
+        (job,) = self.plan
+        if job.source != STD and not os.path.lexists(job.source):
+            raise InputError(f"{printable(job.source)}: no such file or folder")
 
     def _refuse_single_target(self) -> None:
         target = self.output.output

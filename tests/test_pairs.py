@@ -34,6 +34,14 @@ def test_a_root_may_hold_sets_at_any_depth(tmp_path):
     assert [pair.name for pair in find_pairs([tmp_path])] == ["cats/1", "things/2"]
 
 
+def test_sets_of_one_name_are_told_apart_by_the_folder_around_them(tmp_path):
+    make(tmp_path, "cats/test/images/1.jpg", "cats/test/masks/1.png")
+    make(tmp_path, "dogs/test/images/1.jpg", "dogs/test/masks/1.png")
+    pairs = find_pairs([tmp_path / "dogs/test", tmp_path / "cats"])
+    assert [pair.name for pair in pairs] == ["dogs/test/1", "cats/test/1"]
+    assert [pair.group for pair in pairs] == ["dogs/test", "cats/test"]
+
+
 def test_every_file_without_a_partner_is_named(tmp_path):
     make(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg", "masks/c.png", "masks/d.png")
     with pytest.raises(DataError, match="3 files") as error:

@@ -5,6 +5,7 @@ A set is a folder that holds ``images`` and ``masks``, or DUTS's own ``NAME-Imag
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ class Pair:
     """A photo and its mask.
 
     Attributes:
-        name: ``SET/stem``, as lists of names spell it.
+        name: ``SET/stem``, as lists of names spell it. Where two sets have one name, the folder
+            around each is put before it.
         image: The photo's file.
         mask: The mask's file.
     """
@@ -33,7 +35,7 @@ class Pair:
     @property
     def group(self) -> str:
         """The set's name."""
-        return self.name.partition("/")[0]
+        return self.name.rpartition("/")[0]
 
     @property
     def stem(self) -> str:
@@ -77,7 +79,12 @@ def scan(roots: Sequence[Path]) -> Scan:
     Raises:
         DataError: A folder is missing or holds no set.
     """
-    parts = [scan_folders(*folders) for root in roots for folders in _sets(root)]
+    sets = [found for root in roots for found in _sets(root)]
+    count = Counter(group for _, _, _, group in sets)
+    parts = [
+        scan_folders(images, masks, f"{outer}/{group}" if count[group] > 1 else group)
+        for images, masks, outer, group in sets
+    ]
     return Scan(
         pairs=tuple(pair for part in parts for pair in part.pairs),
         problems=tuple(problem for part in parts for problem in part.problems),
@@ -144,15 +151,15 @@ def restrict(pairs: Iterable[Pair], names: frozenset[str]) -> list[Pair]:
     return kept
 
 
-def _sets(root: Path) -> list[tuple[Path, Path, str]]:
-    """The sets in a folder as (images, masks, name), in the order of their paths."""
+def _sets(root: Path) -> list[tuple[Path, Path, str, str]]:
+    """The sets in a folder as (images, masks, name of the folder around, name), by path."""
     if not root.is_dir():
         raise DataError(f"{printable(root)}: no such folder")
     found = []
     for folder, below, _ in os.walk(root):
         here = _sets_in(Path(folder), below)
         found += here
-        taken = {path.name for images, masks, _ in here for path in (images, masks)}
+        taken = {path.name for images, masks, *_ in here for path in (images, masks)}
         below[:] = sorted(name for name in below if name not in taken)
     if not found:
         raise DataError(
@@ -162,20 +169,21 @@ def _sets(root: Path) -> list[tuple[Path, Path, str]]:
     return found
 
 
-def _sets_in(folder: Path, below: Sequence[str]) -> list[tuple[Path, Path, str]]:
+def _sets_in(folder: Path, below: Sequence[str]) -> list[tuple[Path, Path, str, str]]:
     """The sets whose two folders lie directly in ``folder``."""
+    here = folder.resolve()
     spelled = {name.lower(): name for name in below}
     sets = []
     for name in sorted(spelled):
         stem = name.removesuffix("-image")
         if name == "images":
-            partner, group = "masks", folder.resolve().name
+            partner, outer, group = "masks", here.parent.name, here.name
         elif stem != name:
-            partner, group = f"{stem}-mask", spelled[name][: len(stem)]
+            partner, outer, group = f"{stem}-mask", here.name, spelled[name][: len(stem)]
         else:
             continue
         if partner in spelled:
-            sets.append((folder / spelled[name], folder / spelled[partner], group))
+            sets.append((folder / spelled[name], folder / spelled[partner], outer, group))
     return sets
 
 

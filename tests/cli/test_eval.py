@@ -97,7 +97,10 @@ def test_several_sets_have_a_row_each_and_one_over_all(ecssd, tmp_path, capfd):
         (other / folder).mkdir(parents=True)
     (other / "images/0.jpg").write_bytes((ecssd / "images/0.jpg").read_bytes())
     (other / "masks/0.png").write_bytes((ecssd / "masks/1.png").read_bytes())
-    result = judged(capfd, "--data", ecssd, "--data", other, "--pred", ecssd / "maps")
+    (tmp_path / "maps/other").mkdir(parents=True)
+    (tmp_path / "maps/other/0.png").write_bytes((ecssd / "maps/0.png").read_bytes())
+    (tmp_path / "maps/ECSSD").symlink_to(ecssd / "maps")
+    result = judged(capfd, "--data", ecssd, "--data", other, "--pred", tmp_path / "maps")
     assert [(s["name"], s["photos"]) for s in result["sets"]] == [("ECSSD", 3), ("other", 1)]
     means = [s["scores"]["mae"] for s in result["sets"]]
     assert result["overall"]["photos"] == 4

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -128,3 +129,9 @@ def test_every_missing_map_is_named(pairs, tmp_path):
         find_maps(pairs, tmp_path / "set/maps")
     assert "images/2.png: no map" in str(error.value)
     assert "images/5.png: no map" in str(error.value)
+
+
+def test_a_map_that_two_sets_could_mean_is_refused(pairs, tmp_path):
+    other = replace(pairs[3], name="other/3")
+    with pytest.raises(DataError, match=r"3\.png: the map of set/3 or of other/3"):
+        find_maps([*pairs, other], tmp_path / "set/maps")

@@ -156,22 +156,26 @@ def find_maps(pairs: Sequence[Pair], folder: Path) -> list[Path]:
     """Find each pair's map by its stem: in ``folder/SET`` if there is such a folder, else in it.
 
     Raises:
-        DataError: A map is missing; all of them are named.
+        DataError: Maps are missing or can't be told apart; all of them are named.
     """
     known: dict[Path, dict[str, Path]] = {}
-    found: list[Path] = []
+    owners: dict[Path, Pair] = {}
     problems: list[str] = []
     for pair in pairs:
         inner = folder / pair.group
         place = inner if inner.is_dir() else folder
         if place not in known:
             known[place] = files_by_stem(place, problems)
-        if path := known[place].get(pair.stem):
-            found.append(path)
-        else:
+        path = known[place].get(pair.stem)
+        if path is None:
             problems.append(f"{printable(pair.image)}: no map in {printable(place)}")
+        elif (other := owners.setdefault(path, pair)) is not pair:
+            problems.append(
+                f"{printable(path)}: the map of {printable(other.name)} or of "
+                f"{printable(pair.name)}? put each set's maps into a folder of the set's name"
+            )
     refuse(problems)
-    return found
+    return list(owners)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R | Fault]:
@@ -191,7 +195,7 @@ def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> I
     try:
         for item in items:
             under_way.append(pool.submit(function, item))
-            if len(under_way) > 2 * workers:
+            if len(under_way) > workers:
                 yield settled(under_way.popleft())
         while under_way:
             yield settled(under_way.popleft())

@@ -14,6 +14,7 @@ from typing import Final
 from u2cut.errors import DataError
 from u2cut.stdio import printable
 
+SKIPPING: Final = "mend them, or go on without them by --skip-bad"
 _LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
 
 
@@ -117,11 +118,17 @@ def scan_folders(images: Path, masks: Path, group: str | None = None) -> Scan:
     )
 
 
-def refuse(problems: Sequence[str]) -> None:
-    """Raise a ``DataError`` that lists the problems, if there are any."""
+def refuse(problems: Sequence[str], remedy: str = "") -> None:
+    """Raise a ``DataError`` that lists the problems, if there are any.
+
+    Args:
+        problems: One line each.
+        remedy: What to do about them.
+    """
     if problems:
         count = f"{len(problems)} file{'s' if len(problems) > 1 else ''} at fault"
-        raise DataError("\n  ".join([f"the data has {count}:", *problems]))
+        listed = "\n  ".join([f"the data has {count}:", *problems])
+        raise DataError(f"{listed}\n{remedy}".rstrip())
 
 
 def read_names(path: Path) -> frozenset[str]:

@@ -148,7 +148,10 @@ def test_a_network_is_judged_by_the_maps_that_u2cut_writes(
 ):
     assert run(["mask", str(ecssd / "images"), product, "-o", str(tmp_path), *LITE]) == 0
     capfd.readouterr()
-    network = judged(capfd, "--data", ecssd, *LITE, "--batch-size", "2", *judging)
+    ran("--data", ecssd, *LITE, "--batch-size", "2", *judging, "--json", "--verbose")
+    out, err = capfd.readouterr()
+    network = json.loads(out)
+    assert "on cpu, fp32" in err
     folder = judged(capfd, "--data", ecssd, "--pred", tmp_path)
     assert network["source"] == " ".join(["lite 64", *judging[1:]])
     assert network["sets"][0]["scores"] == pytest.approx(folder["sets"][0]["scores"], abs=1e-4)
@@ -197,7 +200,9 @@ def test_files_at_fault_are_named_and_can_be_left_out(ecssd, tmp_path, capfd):
     (root / "masks/1.png").write_bytes(b"broken")
     arguments = ("--data", root, "--pred", root / "maps")
     ran(*arguments, code=7)
-    assert "images/0.jpg: no mask" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "images/0.jpg: no mask" in err
+    assert "--skip-bad" in err
     ran(*arguments, "--skip-bad", "--json")
     out, err = capfd.readouterr()
     result = json.loads(out)

@@ -167,7 +167,7 @@ def _find(options: EvalOptions) -> tuple[list[data.Pair], list[str]]:
     else:
         scan = data.scan(options.data)
     if not options.skip_bad:
-        data.refuse(scan.problems)
+        data.refuse(scan.problems, data.SKIPPING)
     found = list(scan.pairs)
     if options.names is not None:
         found = data.restrict(found, data.read_names(options.names))

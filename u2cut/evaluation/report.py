@@ -9,7 +9,7 @@ from u2cut.errors import DataError
 from u2cut.evaluation import paper
 from u2cut.evaluation.evaluate import Fault, Judged
 from u2cut.evaluation.summary import Bad, SetScores, Tally, Worst
-from u2cut.pairs import Pair, refuse
+from u2cut.pairs import SKIPPING, Pair, refuse
 from u2cut.stdio import logger, progress
 
 _COLUMNS: Final = {
@@ -86,7 +86,7 @@ def gather(
             tallies.setdefault(pair.group, Tally()).add(outcome.photo)
             bad.add(outcome)
     if not skip_bad:
-        refuse(faults)
+        refuse(faults, SKIPPING)
     for fault in faults:
         logger.warning("left out: %s", fault)
     if not tallies:

@@ -1,12 +1,75 @@
-"""From a coarse saliency map to an alpha matte at the photo's resolution."""
+"""From a coarse saliency map to an alpha matte at the photo's resolution.
 
-from typing import Literal
+The map says where the subject is, the photo where its edge runs. Around the subject a small copy
+of the photo is taken; on it, local colour models learn from the pixels that the map is sure of
+and decide on those it isn't (`colour`); a guided filter turns the result into local functions of
+colour, which are then applied to the photo itself, strip by strip, wherever alpha isn't sure.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from u2cut.matting.colour import separate
+from u2cut.matting.guided import Array, apply, guided_filter, lerp_rows, pixel_centres, resize
+
 Method = Literal["fast", "best", "none"]
+
+SURE: Final = 0.02  # the map's distance from 0 or 1 that leaves no doubt
+_STRIP: Final = 128  # rows at a time at full resolution
+
+
+_MODELS: Final = (6.4, 12.8, 25.6)  # radii of the colour models, in units of doubt
+_GUIDE: Final = 3.2  # radius of the guided filter
+_EPSILON: Final = 1e-5  # its variance of colour
+_HAZE: Final = 0.05  # what is this near to 0 or 1 becomes 0 or 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """What a method spends.
+
+    Attributes:
+        pixels: At most so many in the small copy.
+        rounds: How often the colour models learn, each time from the round before.
+    """
+
+    pixels: int
+    rounds: int
+
+
+_EFFORTS: Final = {"fast": _Effort(700_000, 1), "best": _Effort(2_500_000, 2)}
+
+
+class _Prior:
+    """The saliency map over a window of the photo.
+
+    Attributes:
+        pitch: Pixels of the photo to one of the map.
+    """
+
+    def __init__(
+        self, saliency: Array, shape: tuple[int, int], window: tuple[slice, slice]
+    ) -> None:
+        self._saliency = saliency
+        self._shape = shape
+        self._window = window
+        self.pitch = math.sqrt(shape[0] * shape[1] / saliency.size)
+
+    def at(self, shape: tuple[int, int]) -> Array:
+        """Sample the window's map at (height, width), bilinearly."""
+        sampled = self._saliency
+        for axis in (0, 1):
+            part, full, count = self._window[axis], self._shape[axis], self._saliency.shape[axis]
+            span = (part.stop - part.start) / full * count
+            centres = (np.arange(shape[axis]) + 0.5) / shape[axis] * span
+            positions = centres + part.start / full * count - 0.5
+            sampled = np.ascontiguousarray(lerp_rows(sampled, positions).T)
+        return np.clip(sampled, 0, 1)
 
 
 def alpha_matte(
@@ -22,35 +85,80 @@ def alpha_matte(
     Returns:
         Straight alpha, (H, W) float32 in [0, 1].
     """
-    height, width = image.shape[:2]
-    upscaled = cv2.resize(saliency, (width, height), interpolation=cv2.INTER_LINEAR)
-    coarse = np.asarray(upscaled, np.float32)
+    shape = image.shape[:2]
     if method == "none":
-        return np.clip(coarse, 0, 1)
-    binary = (coarse > 0.5).astype(np.float32)
-    return _guided_filter(image, binary, radius=max(2, max(height, width) // 50), epsilon=1e-5)
+        return np.clip(resize(saliency, shape), 0, 1)
+    alpha = np.zeros(shape, np.float32)
+    window = _window(saliency, shape)
+    if window is not None:
+        prior = _Prior(saliency, shape, window)
+        _refine(image[window], prior, _EFFORTS[method], alpha[window])
+    return alpha
 
 
-def _guided_filter(
-    image: NDArray[np.uint8], target: NDArray[np.float32], radius: int, epsilon: float
-) -> NDArray[np.float32]:
-    """Guided filter with a colour guide (He, Sun, Tang, TPAMI 2013, equations 14 to 16)."""
-    window = (2 * radius + 1, 2 * radius + 1)
+def _window(saliency: Array, shape: tuple[int, int]) -> tuple[slice, slice] | None:
+    """Find the part of the photo that may be subject, with an eighth of background around it."""
+    possible = saliency >= SURE
+    if not possible.any():
+        return None
+    slices = []
+    for axis in (0, 1):
+        length = saliency.shape[axis]
+        hits = np.flatnonzero(possible.any(axis=1 - axis))
+        margin = 4 + (int(hits[-1]) - int(hits[0])) / 8
+        start, stop = (int(hits[0]) - margin) / length, (int(hits[-1]) + 1 + margin) / length
+        slices.append(
+            slice(
+                math.floor(max(0.0, start) * shape[axis]), math.ceil(min(1.0, stop) * shape[axis])
+            )
+        )
+    return slices[0], slices[1]
 
-    def mean(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        blurred = cv2.blur(x, window, borderType=cv2.BORDER_REFLECT)
-        return np.asarray(blurred, np.float32)
 
-    guide = image.astype(np.float32) / np.float32(255)
-    mean_guide, mean_target = mean(guide), mean(target)
-    covariance = np.empty((*target.shape, 3, 3), np.float32)
-    for i in range(3):
-        for j in range(i, 3):
-            c = mean(guide[..., i] * guide[..., j]) - mean_guide[..., i] * mean_guide[..., j]
-            covariance[..., i, j] = covariance[..., j, i] = c
-    covariance += epsilon * np.eye(3, dtype=np.float32)
-    cross = mean(guide * target[..., None]) - mean_guide * mean_target[..., None]
-    a = np.linalg.solve(covariance, cross[..., None])[..., 0]
-    b = mean_target - (a * mean_guide).sum(-1)
-    matte = (mean(a) * guide).sum(-1) + mean(b)
-    return np.clip(matte, 0, 1).astype(np.float32)
+def _refine(photo: NDArray[np.uint8], prior: _Prior, effort: _Effort, out: Array) -> None:
+    """Write the window's alpha to ``out``, (h, w)."""
+    height, width = out.shape
+    scale = min(1.0, math.sqrt(effort.pixels / out.size))
+    shape = max(1, round(height * scale)), max(1, round(width * scale))
+    colours = _shrink(photo, shape)
+    belief = prior.at(shape)
+    unit = max(prior.pitch * scale, max(shape) / 320)
+    sure = (belief > 1 - SURE).astype(np.float32) - (belief < SURE)
+    for _ in range(effort.rounds):
+        belief = separate(colours, belief, tuple(_radius(unit, factor) for factor in _MODELS))
+        belief[sure > 0], belief[sure < 0] = 1, 0
+    coefficients = guided_filter(colours, belief, _radius(unit, _GUIDE), _EPSILON)
+    _render(photo, coefficients, sure, out)
+
+
+def _radius(unit: float, factor: float) -> int:
+    return max(1, round(unit * factor))
+
+
+def _shrink(photo: NDArray[np.uint8], shape: tuple[int, int]) -> Array:
+    """Take a small copy of the photo, as colours around zero, (h, w, 3) in [-0.5, 0.5]."""
+    if photo.shape[:2] != shape:
+        photo = np.asarray(
+            cv2.resize(photo, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.uint8
+        )
+    return photo.astype(np.float32) * np.float32(1 / 255) - np.float32(0.5)
+
+
+def _render(photo: NDArray[np.uint8], coefficients: Array, sure: Array, out: Array) -> None:
+    """Apply the linear functions to the photo where alpha isn't sure, strip by strip."""
+    height, width = out.shape
+    rows = pixel_centres(height, sure.shape[0])
+    for top in range(0, height, _STRIP):
+        strip = slice(top, min(height, top + _STRIP))
+        shape = strip.stop - strip.start, width
+        bound = resize(lerp_rows(sure, rows[strip]), shape)
+        out[strip] = (bound + 1) / 2
+        columns = np.flatnonzero((np.abs(bound) < 1).any(axis=0))
+        if not len(columns):
+            continue
+        part = slice(int(columns[0]), int(columns[-1]) + 1)
+        fit = resize(lerp_rows(coefficients, rows[strip]), shape)[:, part]
+        alpha = apply(fit, _shrink(photo[strip, part], (shape[0], part.stop - part.start)))
+        alpha = (alpha - _HAZE) / (1 - 2 * _HAZE)
+        bound = bound[:, part]
+        np.clip(alpha, np.maximum(bound, 0), 1 + np.minimum(bound, 0), out=out[strip, part])

@@ -34,7 +34,6 @@ def trimap(
     regions = np.full(saliency.shape, UNKNOWN, np.uint8)
     regions[sure > 0] = FOREGROUND
     regions[possible == 0] = BACKGROUND
-    if shape is None or shape == regions.shape:
-        return regions
-    grown = cv2.resize(regions, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
+    height, width = shape or saliency.shape
+    grown = cv2.resize(regions, (width, height), interpolation=cv2.INTER_NEAREST)
     return np.asarray(grown, np.uint8)

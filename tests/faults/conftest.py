@@ -186,6 +186,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.head(503, Retry_After=formatdate(time.time(), usegmt=True))
         self.whole()
 
+    def busy_until_whenever(self) -> None:
+        if self.count == 1:
+            return self.head(503, Retry_After="some time")
+        self.whole()
+
     def busy_for_an_hour(self) -> None:
         self.head(429, Retry_After=3600)
 

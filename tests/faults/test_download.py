@@ -1,5 +1,6 @@
 """A bad network, a full disk, a killed process: never a bad file, never a hang, always a reason."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,13 +17,13 @@ import pytest
 from u2cut.errors import WeightsError
 from u2cut.weights import cache, download, find, registry
 from u2cut.weights.download import fetch
-from u2cut.weights.transfer import Limits
+from u2cut.weights.transfer import Answer, Limits, SourceError
 
 CHILD = """
 import json, sys
 from u2cut.weights.download import fetch
 from u2cut.weights.registry import WeightSpec
-from u2cut.weights.transfer import Limits
+from u2cut.weights.transfer import Answer, Limits, SourceError
 spec, limits = json.loads(sys.argv[1])
 print(fetch(WeightSpec(**{**spec, "urls": tuple(spec["urls"])}), limits=Limits(**limits)))
 """
@@ -54,6 +55,7 @@ def kept(home: Path) -> set[str]:
         "cut_then_whole_again",
         "busy_once",
         "busy_until_a_date",
+        "busy_until_whenever",
         "broken_twice",
         "confirm",
     ],
@@ -115,6 +117,9 @@ def test_a_bad_source_is_named_with_its_reason_and_the_next_one_serves(
     assert "u2cut weights import FILE" in str(caught.value)
     assert str(home) in str(caught.value)
     assert not (home / "toy.pth").exists()
+    part = home / "toy.pth.part"
+    kept_bytes = part.read_bytes() if part.exists() else b""
+    assert body.startswith(kept_bytes), "only true bytes are kept to go on from"
 
     path = fetch(spec_for(switch, "whole"), limits=hasty)
     assert path.read_bytes() == body
@@ -205,6 +210,40 @@ def test_the_proxy_from_the_environment_is_used(spec_for, server, body, quick, m
     spec = replace(spec_for("whole"), urls=("http://127.0.0.1:9/whole",))
     assert fetch(spec, limits=quick).read_bytes() == body
     assert server.requests == [("http://127.0.0.1:9/whole", None)]
+
+
+def test_a_proxy_that_is_not_there_is_named(spec_for, quick, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match="the proxy can't be reached"):
+        fetch(spec_for("whole"), limits=replace(quick, attempts=1))
+
+
+def test_a_name_that_nobody_knows_is_not_tried_twice(spec_for, quick, caplog):
+    caplog.set_level("INFO", "u2cut")
+    spec = replace(spec_for("whole"), urls=("https://no-such-host.example.invalid/x",))
+    with pytest.raises(WeightsError, match="its name can't be resolved"):
+        fetch(spec, limits=replace(quick, answer=20))
+    assert "trying again" not in caplog.text
+
+
+def test_a_server_without_tls_is_not_spoken_to(server, quick):
+    with pytest.raises(SourceError, match="no secure connection"):
+        Answer(server.url("whole").replace("http:", "https:"), {}, quick, 5)
+
+
+def test_a_server_that_takes_no_connection_costs_a_short_time(spec_for, quick):
+    # With its queue of one full, Linux leaves further connections without any answer.
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(2):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        spec = replace(spec_for(), urls=(f"http://127.0.0.1:{full.getsockname()[1]}/",))
+        began = time.monotonic()
+        with pytest.raises(WeightsError, match="no connection in time"):
+            fetch(spec, limits=replace(quick, connect=0.3, answer=5, attempts=1))
+        assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize("processes", [2, 10])
@@ -339,6 +378,13 @@ class TestAuto:
         u2net("whole")
         assert find("u2net").name == "u2net"
         assert not (home / "u2net.unreachable").exists()
+
+    def test_a_resolver_that_hangs_is_not_waited_for(self, u2net, server, monkeypatch):
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: server.over.wait(20))
+        u2net("whole")
+        began = time.monotonic()
+        assert find("auto").name == "lite"
+        assert time.monotonic() - began < 3
 
     def test_refused_connections_cost_no_time(self, u2net, monkeypatch):
         with socket.socket() as unused:

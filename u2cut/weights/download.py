@@ -87,9 +87,6 @@ class _Download:
         if self._is_whole():
             return {}
         for url in self._spec.urls:
-            if self._deadline is not None and time.monotonic() > self._deadline:
-                failures[url] = "not tried: nothing else had answered in time"
-                continue
             logger.info("fetching %s from %s", self._spec.name, urlsplit(url).hostname)
             try:
                 self._from_source(url)

@@ -20,9 +20,14 @@ from u2cut.weights.registry import MAX_BYTES
 _LEGACY_PICKLES = 5  # a mark, a version, the machine, the tensors, their storages
 _NAMED = {
     "collections OrderedDict",
+    "torch._utils _rebuild_tensor",
     "torch._utils _rebuild_tensor_v2",
     "torch._utils _rebuild_parameter",
-    *(f"torch {kind}Storage" for kind in ("Half", "BFloat16", "Float", "Double", "Long")),
+    *(
+        f"{place} {kind}Storage"
+        for place in ("torch", "torch.cuda")
+        for kind in ("Half", "BFloat16", "Float", "Double", "Long")
+    ),
 }
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

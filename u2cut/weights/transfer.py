@@ -204,7 +204,7 @@ def _explained(error: Exception) -> SourceError:
     if isinstance(error, requests.exceptions.ProxyError):
         return SourceError("the proxy can't be reached or refuses (see HTTPS_PROXY)", retry=True)
     if isinstance(error, requests.exceptions.SSLError):
-        return SourceError("its certificate can't be verified (a proxy that intercepts?)")
+        return SourceError("no secure connection (a bad certificate, or a proxy that intercepts?)")
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return SourceError("no connection in time", retry=True)
     if isinstance(error, requests.exceptions.ReadTimeout):

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import BinaryIO, Protocol
 
 logger = logging.getLogger("u2cut")
@@ -21,7 +21,7 @@ def protect_stdout() -> Iterator[BinaryIO]:
     real = os.dup(1)
     os.dup2(2, 1)
     try:
-        with os.fdopen(os.dup(real), "wb", buffering=0) as stream:
+        with redirect_stdout(sys.stderr), os.fdopen(os.dup(real), "wb", buffering=0) as stream:
             yield stream
     finally:
         # What Python buffered for "stdout" meanwhile was a library's: it goes to stderr too.

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from u2cut import pairs as data
 from u2cut import stdio
 from u2cut.cli.options import takes
+from u2cut.describe import option
 from u2cut.errors import OutputError, UsageError, WeightsError
-from u2cut.pipeline.options import EdgeOptions, Matting, NetworkOptions, RenderOptions, option
+from u2cut.pipeline.options import EdgeOptions, Matting, NetworkOptions, RenderOptions
 from u2cut.stdio import printable
 
 if TYPE_CHECKING:

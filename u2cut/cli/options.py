@@ -16,7 +16,7 @@ def takes(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]
     takes an instance of each dataclass, positionally after them, in this order.
 
     Args:
-        groups: Dataclasses whose fields were described by ``u2cut.pipeline.options.option``.
+        groups: Dataclasses whose fields were described by ``u2cut.describe.option``.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

@@ -5,45 +5,14 @@ default, a limit or a help text stands in one place. Nothing heavy is imported h
 """
 
 import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from u2cut.describe import option
 from u2cut.imaging.notation import Margin, parse_color, parse_margin
 
 MODEL = "U2CUT_MODEL"
-
-
-def option(
-    help: str,
-    *flags: str,
-    metavar: str | None = None,
-    min: float | None = None,
-    max: float | None = None,
-    parser: Callable[[str], object] | None = None,
-    shown: str | None = None,
-) -> Mapping[str, object]:
-    """Describe a field for the command line, as its dataclass metadata.
-
-    Args:
-        help: Text of ``--help``.
-        flags: Names, if not the field's own with dashes.
-        metavar: Name of the value.
-        min: Least value.
-        max: Largest value.
-        parser: Reads the value.
-        shown: What ``--help`` shows for the default.
-    """
-    return {
-        "help": help,
-        "flags": flags,
-        "metavar": metavar,
-        "min": min,
-        "max": max,
-        "parser": parser,
-        "shown": shown,
-    }
 
 
 def model_from_environment() -> str:

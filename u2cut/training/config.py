@@ -10,8 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from u2cut.describe import option
 from u2cut.errors import UsageError
-from u2cut.pipeline.options import option
 
 OUTPUTS: Final = 7  # the fused map and six side outputs
 SMALLEST: Final = 64  # pixels; below, batch norm has one value a channel at the network's bottom

@@ -1,0 +1,154 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import disc_photo, opened
+from PIL import Image
+
+import u2cut
+from u2cut import Cutout, Remover
+from u2cut.errors import DeviceError, InputError, UsageError, WeightsError
+
+
+@pytest.fixture(scope="module")
+def remover() -> Remover:
+    return Remover("lite", size=96, engine="torch", jobs=2)
+
+
+def test_every_kind_of_photo_gives_the_same_cutout(remover: Remover, disc: Path) -> None:
+    array = disc_photo()
+    kinds = [array, Image.fromarray(array), disc, str(disc), disc.read_bytes()]
+    cutouts = [remover.remove(kind) for kind in kinds]
+    for cutout in cutouts:
+        assert isinstance(cutout, Cutout)
+        assert (cutout.rgba == cutouts[0].rgba).all()
+    first = cutouts[0]
+    assert first.rgba.shape == (96, 128, 4)
+    for plane in (first.alpha, first.saliency):
+        assert plane.shape == (96, 128)
+        assert plane.dtype == np.float32
+        assert plane.min() >= 0
+        assert plane.max() <= 1
+    assert first.has_subject
+    assert 0.1 < first.coverage < 0.6
+    assert remover.model == "lite"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "HSV"])
+def test_pillow_images_of_every_mode_are_taken(remover: Remover, mode: str) -> None:
+    image = Image.fromarray(disc_photo())
+    image = Image.new("I;16", image.size, 3000) if mode == "I;16" else image.convert(mode)
+    assert remover.remove(image).rgba.shape == (96, 128, 4)
+
+
+def test_a_pillow_image_is_turned_upright_and_keeps_its_dpi(
+    remover: Remover, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(disc_photo()).save(path, exif=exif, dpi=(200, 200))
+    with Image.open(path) as image:
+        cutout = remover.remove(image)
+    assert cutout.shape == (128, 96)
+    cutout.save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as written:
+        assert written.info["dpi"] == pytest.approx((200, 200), abs=0.1)
+
+
+def test_grey_and_rgba_arrays_are_taken(remover: Remover) -> None:
+    photo = disc_photo()
+    assert remover.remove(photo[..., 0]).shape == (96, 128)
+    hidden = np.dstack([photo, np.zeros((96, 128), np.uint8)])
+    assert not remover.remove(hidden).alpha.any()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 2), np.uint8),
+        b"no picture",
+        "missing.jpg",
+        42,
+    ],
+)
+def test_what_is_no_photo_is_an_input_error(remover: Remover, bad: object) -> None:
+    with pytest.raises(InputError):
+        remover.remove(bad)  # type: ignore[arg-type]
+
+
+def test_composite_over_colours_and_pictures(remover: Remover) -> None:
+    cutout = remover.remove(disc_photo())
+    assert tuple(cutout.composite("red")[1, 1]) == (255, 0, 0)
+    assert tuple(cutout.composite((1, 2, 3))[1, 1]) == (1, 2, 3)
+    picture = np.full((7, 9, 3), 77, np.uint8)
+    assert tuple(cutout.composite(picture)[1, 1]) == (77, 77, 77)
+    with pytest.raises(UsageError):
+        cutout.composite("no colour")
+
+
+def test_save_names_the_format_by_the_ending(remover: Remover, tmp_path: Path) -> None:
+    cutout = remover.remove(disc_photo())
+    cutout.save(tmp_path / "a.webp", quality=100)
+    assert (opened(tmp_path / "a.webp")[..., 3] == cutout.rgba[..., 3]).all()
+    cutout.save(tmp_path / "plain", format="png", compression=9)
+    assert (opened(tmp_path / "plain") == cutout.rgba).all()
+    with pytest.raises(UsageError, match="names no format"):
+        cutout.save(tmp_path / "a.psd")
+
+
+def test_remove_many_keeps_the_order_draws_lazily_and_may_return_errors(remover: Remover) -> None:
+    drawn = 0
+
+    def photos() -> Iterator[object]:
+        nonlocal drawn
+        for i in range(30):
+            drawn += 1
+            yield b"bad" if i == 3 else disc_photo(40 + i, 60)
+
+    results = remover.remove_many(photos(), errors="return")  # type: ignore[arg-type]
+    first = next(results)
+    assert drawn < 12
+    outcomes = [first, *results]
+    assert [isinstance(o, InputError) for o in outcomes] == [i == 3 for i in range(30)]
+    assert [o.shape[0] for o in outcomes if isinstance(o, Cutout)] == [
+        40 + i for i in range(30) if i != 3
+    ]
+    with pytest.raises(InputError):
+        list(remover.remove_many([disc_photo(), b"bad", disc_photo()]))
+
+
+def test_a_remover_serves_several_threads(remover: Remover) -> None:
+    photos = [disc_photo(60 + 4 * i, 90) for i in range(6)]
+    alone = [remover.remove(photo).alpha for photo in photos]
+    together: dict[int, np.ndarray] = {}
+    threads = [
+        threading.Thread(target=lambda i=i: together.update({i: remover.remove(photos[i]).alpha}))
+        for i in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(6):
+        assert np.abs(together[i] - alone[i]).max() < 1e-4
+
+
+def test_what_cannot_be_had_is_said_at_once() -> None:
+    with pytest.raises(WeightsError):
+        Remover("u2net", offline=True)
+    with pytest.raises(WeightsError):
+        Remover(weights="missing.safetensors")
+    with pytest.raises(DeviceError):
+        Remover("lite", device="cuda:99")
+
+
+def test_the_package_names_what_it_offers() -> None:
+    assert u2cut.Remover is Remover
+    assert u2cut.Cutout is Cutout
+    with pytest.raises(AttributeError):
+        u2cut.nothing  # noqa: B018

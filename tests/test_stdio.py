@@ -1,0 +1,65 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from u2cut import stdio
+
+
+def test_stdout_is_the_callers_alone(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    with stdio.protect_stdout() as stdout:
+        sys.stdout.write("a library\n")
+        os.write(1, b"a C library")
+        stdout.write(b"picture")
+    sys.stdout.write("after\n")
+    captured = capfdbinary.readouterr()
+    assert captured.out == b"pictureafter\n"
+    assert b"a library" in captured.err
+    assert b"a C library" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("options", "levels"),
+    [({}, "we"), ({"quiet": True}, "e"), ({"verbose": True}, "iwe")],
+)
+def test_quiet_and_verbose_choose_what_is_said(
+    options: dict[str, bool], levels: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stdio.configure_logging(**options)
+    stdio.logger.info("i")
+    stdio.logger.warning("w")
+    stdio.logger.error("e")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line[-1] for line in lines] == list(levels)
+    assert lines[-1] == "u2cut: error: e"
+
+
+@given(st.text())
+def test_printable_text_can_neither_forge_a_line_nor_drive_a_terminal(text: str) -> None:
+    shown = stdio.printable(text)
+    assert shown.isprintable()
+    if text.isprintable():
+        assert shown == text
+
+
+def test_a_name_that_is_no_utf8_can_be_shown() -> None:
+    stdio.printable(os.fsdecode(b"\xff.jpg")).encode()
+
+
+def test_a_progress_bar_shows_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with stdio.progress(3, unit="photo") as bar:
+        bar.update()
+        bar.set_postfix_str("x")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_closed_stderr_costs_nothing() -> None:
+    code = (
+        "import os; from u2cut import stdio; stdio.configure_logging(); os.close(2); "
+        "stdio.logger.error('x'); print('on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"on\n"

@@ -81,11 +81,13 @@ def open_engine(
     """
     _check_names(engine, device, precision)
     chosen, why = _choose(engine, device, precision)
+    opened: Engine
     if chosen == "openvino":
-        raise DeviceError("the OpenVINO engine is not there yet")
-    from u2cut.engines.torch import TorchEngine
+        opened = _open_openvino(path, precision, size)
+    else:
+        from u2cut.engines.torch import TorchEngine
 
-    opened = TorchEngine(path, device=device, precision=precision, size=size)
+        opened = TorchEngine(path, device=device, precision=precision, size=size)
     logger.info("engine %s (%s) on %s, %s", opened.name, why, opened.device, opened.precision)
     return opened
 
@@ -105,19 +107,33 @@ def _check_names(engine: str, device: str, precision: str) -> None:
 
 def _choose(engine: str, device: str, precision: str) -> tuple[str, str]:
     """Return the engine's name and why it was taken."""
-    if engine == "openvino":
-        if device not in ("auto", "cpu"):
-            raise DeviceError(
-                f"the OpenVINO engine runs on the CPU, not on {device}: use --engine torch"
-            )
-        return "openvino", "asked for"
-    if engine == "torch":
-        return "torch", "asked for"
+    if engine == "openvino" and device not in ("auto", "cpu"):
+        raise DeviceError(
+            f"the OpenVINO engine runs on the CPU, not on {device}: use --engine torch"
+        )
+    if engine != "auto":
+        return engine, "asked for"
     if device not in ("auto", "cpu"):
         return "torch", f"{device} asked for"
+    if precision == "int8":
+        return "openvino", "int8 asked for"
     if device == "auto" and (gpu := probable_gpu()) and _torch_reaches(gpu):
         return "torch", f"{gpu} found"
-    return "torch", "the only one so far"
+    if precision == "fp16":
+        return "torch", "fp16 asked for"
+    if importlib.util.find_spec("openvino"):
+        return "openvino", "the fastest on this CPU"
+    return "torch", "OpenVINO is not installed; it is faster: pip install 'u2cut[openvino]'"
+
+
+def _open_openvino(path: Path, precision: str, size: int) -> Engine:
+    try:
+        from u2cut.engines.openvino import OpenVINOEngine
+    except ImportError as e:
+        raise DeviceError(
+            f"the OpenVINO engine can't be loaded ({e}): pip install 'u2cut[openvino]'"
+        ) from e
+    return OpenVINOEngine(path, precision=precision, size=size)
 
 
 def probable_gpu() -> str | None:

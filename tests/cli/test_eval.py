@@ -52,7 +52,8 @@ def test_the_scores_are_means_over_the_photos(ecssd, capfd):
         )
         for i in range(3)
     ]
-    assert (data["name"], data["photos"], data["soft"]) == ("ECSSD", 3, 0)
+    assert (data["name"], data["photos"]) == ("ECSSD", 3)
+    assert "sad" not in data["scores"]
     for metric in expected[0]:
         mean = np.mean([scores[metric] for scores in expected])
         assert data["scores"][metric] == pytest.approx(mean, abs=1e-6), metric
@@ -119,9 +120,9 @@ def test_a_soft_truth_adds_the_metrics_of_mattes(ecssd, capfd):
     masks = ("--images", ecssd / "images", "--masks", ecssd / "maps", "--pred", ecssd / "masks")
     ran(*masks)
     header = capfd.readouterr().out.splitlines()[0]
-    assert header.split()[-4:] == ["SAD↓", "MSE↓", "Grad↓", "Conn↓"]
+    assert header.split()[-5:] == ["mattes", "SAD↓", "MSE↓", "Grad↓", "Conn↓"]
     result = judged(capfd, *masks)
-    assert result["sets"][0]["soft"] == 3
+    assert result["sets"][0]["scores"]["mattes"] == 3
     assert result["sets"][0]["scores"]["sad"] > 0
 
 

@@ -4,7 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from u2cut.evaluation.matte import connectivity_error, gradient_error, is_soft, matte_scores
+from u2cut.evaluation.matte import (
+    connectivity_error,
+    gradient_error,
+    is_smooth,
+    is_soft,
+    matte_scores,
+)
 
 
 def matte(seed, shape=(24, 31)):
@@ -107,5 +113,9 @@ def test_masks_trimaps_and_mattes_are_told_apart():
     trimap = mask.copy()
     trimap[15:25] = 128
     assert not is_soft(mask)
-    assert not is_soft(trimap)
-    assert is_soft(cv2.GaussianBlur(mask, (0, 0), 2))
+    assert not is_smooth(trimap)
+    smooth = np.zeros_like(mask)
+    cv2.circle(smooth, (50, 50), 30, 255, -1, lineType=cv2.LINE_AA)
+    assert is_smooth(smooth)
+    assert not is_soft(smooth)
+    assert is_soft(cv2.GaussianBlur(mask, (0, 0), 3))

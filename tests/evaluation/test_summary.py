@@ -39,18 +39,20 @@ def test_the_greatest_f_is_that_of_the_mean_precision_and_recall():
     assert means.scores.adaptive_f == pytest.approx(results["fm"]["adp"], abs=1e-9)
 
 
-def test_matte_scores_are_means_over_the_soft_truths_only():
-    mask = np.zeros((50, 50), np.uint8)
-    mask[10:40, 10:40] = 255
-    soft = cv2.GaussianBlur(mask, (0, 0), 2)
+def test_one_soft_truth_makes_mattes_of_all_with_smooth_edges():
+    mask = np.zeros((60, 60), np.uint8)
+    cv2.circle(mask, (30, 30), 20, 255, -1)
+    smooth = np.zeros_like(mask)
+    cv2.circle(smooth, (30, 30), 20, 255, -1, lineType=cv2.LINE_AA)
+    soft = cv2.GaussianBlur(mask, (0, 0), 4)
     tally = Tally()
     tally.add(score(mask, mask))
-    assert tally.means().matte is None
+    tally.add(score(mask, smooth))
+    assert (tally.means().mattes, tally.means().matte) == (0, None)
     tally.add(score(mask, soft))
-    tally.add(score(soft, soft))
     means = tally.means()
-    assert (means.photos, means.soft) == (3, 2)
-    expected = np.abs(mask.astype(float) - soft).sum() / 255 / 1000 / 2
+    assert (means.photos, means.mattes) == (3, 2)
+    expected = sum(np.abs(mask.astype(float) - t).sum() for t in (smooth, soft)) / 255 / 1000 / 2
     assert means.matte.sad == pytest.approx(expected, rel=1e-5)
 
 

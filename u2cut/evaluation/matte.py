@@ -16,7 +16,7 @@ SIGMA: Final = 1.4  # of the Gaussian whose derivative the Gradient metric uses,
 SLOPE: Final = 0.15  # θ: how far a pixel may rise above its connected level unpunished
 STEPS: Final = 10  # thresholds of the Connectivity metric
 
-_SOFT_LEVELS: Final = range(26, 230)  # 10 % to 90 %
+_MIDDLE: Final = (26, 229)  # levels from 10 % to 90 %
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,27 @@ class MatteScores:
     connectivity: float
 
 
-def is_soft(truth: NDArray[np.uint8]) -> bool:
-    """Tell an alpha matte from a mask: at least 16 middle levels, on 1 pixel in 500.
+def is_smooth(truth: NDArray[np.uint8]) -> bool:
+    """Tell a truth with middle levels, 16 at least, from a mask or a trimap.
 
     Args:
         truth: (H, W) uint8.
     """
     counts = cv2.calcHist([truth], [0], None, [256], [0, 256]).ravel()
-    middle = counts[_SOFT_LEVELS.start : _SOFT_LEVELS.stop]
-    return bool(np.count_nonzero(middle) >= 16 and middle.sum() * 500 >= truth.size)
+    return int(np.count_nonzero(counts[_MIDDLE[0] : _MIDDLE[1] + 1])) >= 16
+
+
+def is_soft(truth: NDArray[np.uint8]) -> bool:
+    """Tell an alpha matte from a mask, be it with smooth edges, and from a trimap.
+
+    A matte's transitions are wide: one pixel in 5000 is the centre of 3×3 middle ones.
+
+    Args:
+        truth: (H, W) uint8.
+    """
+    middle = cv2.inRange(truth, np.array(_MIDDLE[0]), np.array(_MIDDLE[1]))
+    wide = cv2.erode(middle, np.ones((3, 3), np.uint8))
+    return is_smooth(truth) and cv2.countNonZero(wide) * 5000 >= truth.size
 
 
 def matte_scores(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> MatteScores:

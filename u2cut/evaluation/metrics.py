@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from u2cut.evaluation import curves
 from u2cut.evaluation.boundary import boundary_f
-from u2cut.evaluation.matte import MatteScores, is_soft, matte_scores
+from u2cut.evaluation.matte import MatteScores, is_smooth, is_soft, matte_scores
 from u2cut.evaluation.structure import quadrant_counts, s_measure
 from u2cut.evaluation.weighted import weighted_f
 
@@ -49,13 +49,15 @@ class PhotoScores:
         scores: One number a metric.
         precision: At the thresholds 255, 254, ... 0; (256,) float64.
         recall: Likewise.
-        matte: Scores against a soft truth; None if the truth is a mask.
+        matte: Scores against a truth with smooth edges; None if they are hard.
+        soft: Whether the truth is an alpha matte, and not just a mask with smooth edges.
     """
 
     scores: Scores
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
     matte: MatteScores | None
+    soft: bool
 
 
 def score(
@@ -100,5 +102,11 @@ def score(
         e_measure=float(curves.e_measure(counts, levels).mean()),
         iou=curves.intersection_over_union(counts, levels),
     )
-    matte = matte_scores(saliency, truth) if known is None and is_soft(truth) else None
-    return PhotoScores(scores, precision, recall, matte)
+    smooth = known is None and is_smooth(truth)
+    return PhotoScores(
+        scores,
+        precision,
+        recall,
+        matte=matte_scores(saliency, truth) if smooth else None,
+        soft=smooth and is_soft(truth),
+    )

@@ -22,12 +22,13 @@ _COLUMNS: Final = {
     "adaptive_f": ("adpFβ↑", ".3f"),
     "e_measure": ("Eξ↑", ".3f"),
     "iou": ("IoU↑", ".3f"),
+    "mattes": ("mattes", "d"),
     "sad": ("SAD↓", ".2f"),
     "mse": ("MSE↓", ".4f"),
     "gradient": ("Grad↓", ".2f"),
     "connectivity": ("Conn↓", ".2f"),
 }
-_MATTE: Final = ("sad", "mse", "gradient", "connectivity")
+_MATTE: Final = ("mattes", "sad", "mse", "gradient", "connectivity")
 _LABELS: Final = 3  # the first columns are texts and a count
 
 
@@ -149,20 +150,19 @@ def as_json(report: Report) -> str:
 
 
 def _values(scores: SetScores) -> dict[str, float]:
-    matte = {} if scores.matte is None else asdict(scores.matte)
+    matte = {} if scores.matte is None else {"mattes": scores.mattes, **asdict(scores.matte)}
     return {"max_f": scores.max_f, **asdict(scores.scores), **matte}
 
 
 def _record(scores: SetScores) -> dict[str, object]:
     values = {name: round(value, 6) for name, value in _values(scores).items()}
-    return {"photos": scores.photos, "soft": scores.soft, "scores": values}
+    return {"photos": scores.photos, "scores": values}
 
 
 def _table(report: Report) -> list[list[str]]:
     """Return the cells, the header first."""
-    everything = list(report.sets.values())
-    soft = any(scores.matte is not None for scores in everything)
-    names = [name for name in _COLUMNS if soft or name not in _MATTE]
+    mattes = any(scores.mattes for scores in report.sets.values())
+    names = [name for name in _COLUMNS if mattes or name not in _MATTE]
 
     def row(set_name: str, source: str, photos: str, values: Mapping[str, float]) -> list[str]:
         cells = [format(values[n], _COLUMNS[n][1]) if n in values else "" for n in names]

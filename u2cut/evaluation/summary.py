@@ -25,7 +25,7 @@ class SetScores:
         photos: How many photos they are of.
         max_f: The greatest Fβ over the thresholds, of the mean precision and recall.
         scores: Means over the photos.
-        soft: How many photos have a soft truth.
+        mattes: How many photos count as mattes: if one truth is soft, all with smooth edges.
         matte: Means over those; None without one.
         precision: Mean precision at the thresholds 255, 254, ... 0; (256,) float64.
         recall: Mean recall, likewise.
@@ -34,7 +34,7 @@ class SetScores:
     photos: int
     max_f: float
     scores: Scores
-    soft: int
+    mattes: int
     matte: MatteScores | None
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -44,7 +44,8 @@ class Tally:
     """Running sums of photos' scores: its size doesn't grow with their number."""
 
     def __init__(self) -> None:
-        self._photos = self._soft = 0
+        self._photos = self._mattes = 0
+        self._soft = False
         self._precision = np.zeros(256)
         self._recall = np.zeros(256)
         self._scores = np.zeros(len(fields(Scores)))
@@ -57,7 +58,8 @@ class Tally:
         self._recall += photo.recall
         self._scores += astuple(photo.scores)
         if photo.matte is not None:
-            self._soft += 1
+            self._mattes += 1
+            self._soft |= photo.soft
             self._matte += astuple(photo.matte)
 
     def means(self) -> SetScores:
@@ -67,8 +69,8 @@ class Tally:
             photos=self._photos,
             max_f=float(f_beta(precision, recall).max()),
             scores=Scores(*(self._scores / self._photos).tolist()),
-            soft=self._soft,
-            matte=MatteScores(*(self._matte / self._soft).tolist()) if self._soft else None,
+            mattes=self._mattes if self._soft else 0,
+            matte=MatteScores(*(self._matte / self._mattes).tolist()) if self._soft else None,
             precision=precision,
             recall=recall,
         )

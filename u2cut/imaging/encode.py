@@ -30,7 +30,8 @@ def encode(
         icc: Profile of the RGB channels; grey pictures get none.
         dpi: Horizontal and vertical resolution in pixels per inch.
         quality: 0 to 100 for webp (default 90; 100 is lossless), avif (80) and jpg (92).
-        compression: Effort, 0 (fast) to 9 (small), for png, tiff, webp and avif.
+        compression: Effort, 0 (fast) to 9 (small), for png (default 6), webp (4) and avif (2);
+            of tiff, 0 stores and anything else compresses.
 
     Raises:
         OutputError: The format can't hold the picture.
@@ -64,14 +65,17 @@ def encode(
 
 def _settings(format: str, quality: int | None, compression: int | None) -> dict[str, object]:
     """Pillow's options for a format."""
-    effort = 4 if compression is None else compression
     if format == "tiff":
-        return {"compression": "tiff_adobe_deflate", "tiffinfo": {317: 2}}  # horizontal predictor
+        if compression == 0:
+            return {"compression": "raw"}
+        return {"compression": "tiff_lzw", "tiffinfo": {317: 2}}  # horizontal predictor
     if format == "webp":
-        quality = 90 if quality is None else quality
-        # When lossless, libwebp takes "quality" for the effort.
-        return {"quality": quality, "lossless": quality == 100, "method": min(effort, 6)}
+        effort = 4 if compression is None else compression
+        if quality == 100:
+            return {"lossless": True, "quality": 10 * effort, "method": min(effort, 6)}
+        return {"quality": 90 if quality is None else quality, "method": min(effort, 6)}
     if format == "avif":
+        effort = 2 if compression is None else compression
         return {"quality": 80 if quality is None else quality, "speed": 10 - effort}
     return {"quality": 92 if quality is None else quality, "subsampling": "4:4:4"}
 

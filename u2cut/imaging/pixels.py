@@ -109,20 +109,18 @@ def _alpha(image: Image.Image) -> npt.NDArray[np.float32] | None:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Scale grey values of 16 or 32 bits, or floats, to 8 bits; nothing is clipped.
 
-    The full scale is 1 or 255 (floats), 65535, or else the range that is there. NaN counts as
-    black, and the infinities as the ends of the range.
+    White is 1 or 255 (floats) or 65535, the least that holds all values; beyond these, black
+    and white are the least and the greatest value. NaN counts as black.
     """
     values = np.asarray(image).astype(np.float32)
     finite = np.isfinite(values)
-    low, high = (float(f(values, where=finite, initial=0)) for f in (np.min, np.max))
-    np.nan_to_num(values, copy=False, nan=min(max(0.0, low), high), posinf=high, neginf=low)
-    if low < 0 or high > 65535:
-        values *= np.float32(0.5)  # or the difference might be infinite
-        values -= np.float32(low / 2)
-        high = high / 2 - low / 2
-    elif image.mode != "F" or high > 255:
-        high = 65535
-    else:
-        high = 255 if high > 1 else 1
-    values *= np.float32(255 / (high or 1))
+    black, white = (float(f(values, where=finite, initial=0)) for f in (np.min, np.max))
+    if black >= 0 and white <= 65535:
+        is_unit, is_byte = white <= 1, white <= 255
+        white = 65535.0 if image.mode != "F" or not is_byte else 1.0 if is_unit else 255.0
+    np.nan_to_num(values, copy=False, nan=black, posinf=white, neginf=black)
+    # Halves, for the difference of two floats might be infinite.
+    values *= np.float32(0.5)
+    values -= np.float32(black / 2)
+    values *= np.float32(255 / (white / 2 - black / 2))
     return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import random
 import struct
 import zipfile
 from collections import OrderedDict
@@ -295,3 +296,24 @@ def test_names_are_escaped_in_messages(tmp_path):
     path.write_bytes(b"rubbish")
     with pytest.raises(WeightsError, match=r"a\\nb\\x1b\[31m\.pth: neither"):
         load_network(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "legacy.pt"])
+def test_mutated_files_load_or_are_refused(name, state, tmp_path):
+    original = saved(state, tmp_path / name).read_bytes()
+    dice = random.Random(name)
+    refused = 0
+    for _ in range(300):
+        mutant = bytearray(original)
+        # Mostly where the structure is: the beginning, and the directory at a zip's end.
+        for _ in range(dice.choice([1, 3, 30])):
+            end = dice.random() < 0.3
+            at = len(mutant) - 1 - dice.randrange(90_000) if end else dice.randrange(90_000)
+            mutant[at] = dice.randrange(256)
+        (tmp_path / name).write_bytes(mutant)
+        try:
+            load_network(tmp_path / name)
+        except WeightsError:
+            refused += 1
+    assert refused > 50

@@ -4,7 +4,9 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
-from typing import Annotated, Any, get_type_hints
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -45,7 +47,7 @@ def _parameter(group: type, declared: Field[Any]) -> inspect.Parameter:
     flags = described["flags"] or (f"--{declared.name.replace('_', '-')}",)
     settings: dict[str, Any] = {
         "help": described["help"],
-        "metavar": described["metavar"],
+        "metavar": described["metavar"] or _metavar(hint),
         "show_default": described["shown"] or True,
     }
     if described["parser"] is not None:
@@ -62,6 +64,16 @@ def _parameter(group: type, declared: Field[Any]) -> inspect.Parameter:
         default=default,
         annotation=Annotated[hint, typer.Option(*flags, **settings)],
     )
+
+
+def _metavar(hint: Any) -> str | None:
+    """Name the value that an option takes by its type; None for a flag."""
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)]
+    for kind in kinds:
+        if issubclass(kind, StrEnum):
+            return "|".join(kind)
+    names = {bool: None, int: "N", float: "X", str: "TEXT", Path: "PATH"}
+    return next((names[kind] for kind in kinds if kind in names), None)
 
 
 def _reader(parse: Callable[[str], object]) -> Callable[[str | None], object]:

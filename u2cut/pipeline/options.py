@@ -240,13 +240,22 @@ class NetworkOptions:
     )
     engine: str = field(
         default="auto",
-        metadata=option("auto, torch or openvino (the fastest on a CPU; an extra)."),
+        metadata=option(
+            "What runs the network: openvino is the fastest on a CPU, and an extra.",
+            metavar="auto|torch|openvino",
+        ),
     )
     device: str = field(
-        default="auto", metadata=option("auto, cpu, cuda, cuda:N, cuda:all or mps.")
+        default="auto",
+        metadata=option(
+            "Where it runs: auto, cpu, cuda, cuda:N, cuda:all or mps.", metavar="DEVICE"
+        ),
     )
     precision: str = field(
-        default="auto", metadata=option("auto, fp32, bf16, fp16 or int8 (openvino only).")
+        default="auto",
+        metadata=option(
+            "What it computes in; int8 with openvino only.", metavar="auto|fp32|bf16|fp16|int8"
+        ),
     )
     batch_size: int | None = field(
         default=None,

@@ -147,6 +147,8 @@ def batches(
             collate_fn=_collate,
             pin_memory=pin_memory,
             worker_init_fn=_start_worker if workers else None,
+            # A forked worker could inherit a lock that one of OpenCV's threads held.
+            multiprocessing_context="spawn" if workers else None,
         )
     )
 

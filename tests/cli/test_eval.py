@@ -1,10 +1,12 @@
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import asdict
 
 import cv2
 import numpy as np
+import py_sod_metrics
 import pytest
 from PIL import Image
 
@@ -156,6 +158,34 @@ def test_a_network_is_judged_by_the_maps_that_u2cut_writes(
     folder = judged(capfd, "--data", ecssd, "--pred", tmp_path)
     assert network["source"] == " ".join(["lite 64", *judging[1:]])
     assert network["sets"][0]["scores"] == pytest.approx(folder["sets"][0]["scores"], abs=1e-4)
+
+
+def test_scores_of_real_maps_equal_those_of_pysodmetrics(ecssd, tmp_path, capfd):
+    assert run(["mask", str(ecssd / "images"), "--saliency", "-o", str(tmp_path), *LITE]) == 0
+    capfd.readouterr()
+    ours = judged(capfd, "--data", ecssd, "--pred", tmp_path)["sets"][0]["scores"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        f = py_sod_metrics.Fmeasure()
+    others = [
+        py_sod_metrics.MAE(),
+        py_sod_metrics.WeightedFmeasure(),
+        py_sod_metrics.Smeasure(),
+        py_sod_metrics.Emeasure(),
+    ]
+    for i in range(3):
+        paths = (tmp_path / f"{i}.png", ecssd / f"masks/{i}.png")
+        saliency, truth = (cv2.imread(str(path), 0) for path in paths)
+        for metric in (f, *others):
+            metric.step(saliency, truth)
+    theirs = {key: value for metric in others for key, value in metric.get_results().items()}
+    precision, recall = f.get_results()["pr"].values()
+    best = (1.3 * precision * recall / (0.3 * precision + recall)).max()
+    assert ours["max_f"] == pytest.approx(best, abs=1e-4)
+    assert ours["mae"] == pytest.approx(theirs["mae"], abs=1e-4)
+    assert ours["weighted_f"] == pytest.approx(theirs["wfm"], abs=1e-4)
+    assert ours["s_measure"] == pytest.approx(theirs["sm"], abs=1e-4)
+    assert ours["e_measure"] == pytest.approx(theirs["em"]["curve"].mean(), abs=1e-4)
 
 
 def test_curves_and_the_worst_photos_are_drawn(ecssd, tmp_path, capfd):

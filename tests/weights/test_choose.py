@@ -25,7 +25,9 @@ def test_auto_offline_is_the_bundled_weights_with_one_warning(home, caplog):
 
 def test_the_environment_keeps_u2cut_offline(toy, monkeypatch):
     monkeypatch.setenv("U2CUT_OFFLINE", "1")
-    with pytest.raises(WeightsError, match=r"toy is not in .* u2cut is offline"):
+    with pytest.raises(
+        WeightsError, match=r"no sound copy of toy is in .* u2cut is offline\nGo online once"
+    ):
         find("toy")
 
 

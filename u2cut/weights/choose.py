@@ -98,7 +98,7 @@ def _find_best(*, offline: bool, quiet: bool) -> LocalWeights:
             "using the bundled '%s' weights, which cut out less exactly: %s. For the best ones: "
             "u2cut weights download %s",
             registry.BUNDLED,
-            str(e).splitlines()[0].rstrip(":"),
+            str(e).splitlines()[0],
             PREFERRED,
         )
         return find(registry.BUNDLED)
@@ -121,8 +121,8 @@ def _fetched(
 ) -> Path:
     if offline:
         raise WeightsError(
-            f"{spec.name} is not in {printable(cache.folder())} and u2cut is offline:\n"
-            f"go online once for `u2cut weights download {spec.name}`, or fetch the file elsewhere "
+            f"no sound copy of {spec.name} is in {printable(cache.folder())}, u2cut is offline\n"
+            f"Go online once for `u2cut weights download {spec.name}`, or fetch the file elsewhere "
             "and bring it in with `u2cut weights import FILE`"
         )
     from u2cut.weights import download

@@ -62,9 +62,11 @@ def fetch(spec: WeightSpec, *, limits: Limits, quiet: bool = False) -> Path:
 
 
 def _unavailable(spec: WeightSpec, failures: dict[str, str]) -> WeightsError:
+    reasons = set(failures.values())
+    why = reasons.pop() if len(reasons) == 1 else "each of its sources fails"
     tried = "\n".join(f"  {url}\n    {reason}" for url, reason in failures.items())
     return WeightsError(
-        f"{spec.name} could not be fetched from any of its sources:\n{tried}\n"
+        f"{spec.name} could not be fetched: {why}\n{tried}\n"
         "Try again later, or fetch it by hand from one of these and bring it in with: "
         f"u2cut weights import FILE\n(it is kept in {printable(cache.folder())})"
     )

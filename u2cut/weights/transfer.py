@@ -210,7 +210,7 @@ def _explained(error: Exception) -> SourceError:
     if isinstance(error, requests.exceptions.ReadTimeout):
         return SourceError("no answer in time", retry=True)
     if "NameResolutionError" in detail or "getaddrinfo" in detail:
-        return SourceError("its name can't be resolved (no network?)")
+        return SourceError("the server's name can't be resolved (no network?)")
     if "Failed to establish a new connection" in detail:
         return SourceError("no connection (no network, or a firewall?)", retry=True)
     if "timed out" in detail:

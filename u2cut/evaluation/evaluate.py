@@ -118,7 +118,9 @@ def judge_network(
         saliency = eight_bits(draw(photo.frame, seen.fused))
         return Judged(photo.pair, saliency, score(saliency, photo.truth, ignore))
 
-    yield from _in_order(finish, look(_in_order(open_, pairs, workers)), workers)
+    # While one batch is in the network, the next one is read.
+    opened = _in_order(open_, pairs, workers, ahead=max(workers, network.batch_size))
+    yield from _in_order(finish, look(opened), workers, ahead=workers)
 
 
 def judge_folder(
@@ -149,7 +151,7 @@ def judge_folder(
             saliency = np.asarray(cv2.resize(saliency, truth.shape[::-1]), np.uint8)
         return Judged(pair, saliency, score(saliency, truth, ignore))
 
-    yield from _in_order(judge, zip(pairs, maps, strict=True), workers)
+    yield from _in_order(judge, zip(pairs, maps, strict=True), workers, ahead=workers)
 
 
 def find_maps(pairs: Sequence[Pair], folder: Path) -> list[Path]:
@@ -178,10 +180,16 @@ def find_maps(pairs: Sequence[Pair], folder: Path) -> list[Path]:
     return list(owners)
 
 
-def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R | Fault]:
-    """Map in threads, in the items' order, with a bounded number of them under way.
+def _in_order(
+    function: Callable[[T], R], items: Iterable[T], workers: int, *, ahead: int
+) -> Iterator[R | Fault]:
+    """Map in threads, in the items' order; a ``DataError`` becomes a ``Fault``.
 
-    A ``DataError`` becomes a ``Fault``.
+    Args:
+        function: Called in a thread of its own pool.
+        items: Drawn from lazily.
+        workers: Threads.
+        ahead: How many items are under way beside the one that is waited for.
     """
 
     def settled(future: "Future[R]") -> R | Fault:
@@ -195,7 +203,7 @@ def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> I
     try:
         for item in items:
             under_way.append(pool.submit(function, item))
-            if len(under_way) > workers:
+            if len(under_way) > ahead:
                 yield settled(under_way.popleft())
         while under_way:
             yield settled(under_way.popleft())

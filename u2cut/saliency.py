@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MEAN: Final = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-_NEAR: Final = 4  # areas are averaged down to this many times the network's input
+NEAR: Final = 4  # areas are averaged down to this many times the network's input
 STD: Final = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
@@ -32,7 +32,7 @@ def shrink(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         RGB, (size, size, 3) float32 in 0 .. 255.
     """
     height, width = image.shape[:2]
-    near = (min(width, _NEAR * size), min(height, _NEAR * size))
+    near = (min(width, NEAR * size), min(height, NEAR * size))
     small = image
     if near != (width, height):
         small = np.asarray(cv2.resize(image, near, interpolation=cv2.INTER_AREA), np.uint8)
@@ -42,16 +42,19 @@ def shrink(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     )
     smooth = small.astype(np.float32)
     if sigma_x or sigma_y:
-        # cv2 takes a σ of 0 for "the other one's".
-        kernels = [
-            cv2.getGaussianKernel(2 * round(4 * s) + 1, max(s, 1e-6)) for s in (sigma_x, sigma_y)
-        ]
-        smooth = np.asarray(cv2.sepFilter2D(smooth, -1, *kernels), np.float32)
+        smooth = np.asarray(
+            cv2.sepFilter2D(smooth, -1, _gaussian(sigma_x), _gaussian(sigma_y)), np.float32
+        )
     if smooth.shape[:2] != (size, size):
         smooth = np.asarray(
             cv2.resize(smooth, (size, size), interpolation=cv2.INTER_LINEAR), np.float32
         )
     return smooth
+
+
+def _gaussian(sigma: float) -> NDArray[np.float64]:
+    """A kernel out to 4 σ; a single 1 for σ = 0, which cv2 takes for "choose one"."""
+    return np.asarray(cv2.getGaussianKernel(2 * round(4 * sigma) + 1, max(sigma, 1e-6)), np.float64)
 
 
 def _rest_of_sigma(full: int, reduced: int, size: int) -> float:

@@ -44,8 +44,7 @@ class Cutout:
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of the photo, upright."""
-        height, width = self.photo.image.shape[:2]
-        return height, width
+        return self.photo.size
 
     @cached_property
     def _map(self) -> NDArray[np.float32] | None:

@@ -220,8 +220,8 @@ class MaskOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkOptions:
-    """Which network runs, and on what."""
+class WeightsOptions:
+    """Which network."""
 
     model: str = field(
         default_factory=model_from_environment,
@@ -238,6 +238,12 @@ class NetworkOptions:
     offline: bool = field(
         default=False, metadata=option("Download nothing. U2CUT_OFFLINE=1 says the same.")
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions(WeightsOptions):
+    """Which network runs, and on what."""
+
     engine: str = field(
         default="auto",
         metadata=option(

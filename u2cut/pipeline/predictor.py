@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from u2cut import saliency, weights
 from u2cut.engines.base import Engine, open_engine
-from u2cut.pipeline.options import NetworkOptions
+from u2cut.pipeline.options import NetworkOptions, WeightsOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,17 @@ class Looked:
 
     fused: NDArray[np.float32]
     seconds: float
+
+
+def find_weights(options: WeightsOptions, *, quiet: bool = False) -> weights.LocalWeights:
+    """Return the file of weights that the options mean.
+
+    Raises:
+        WeightsError: It can't be had.
+    """
+    if options.weights is not None:
+        return weights.local(options.weights)
+    return weights.find(options.model, offline=options.offline, quiet=quiet)
 
 
 class Predictor:
@@ -34,10 +45,7 @@ class Predictor:
     """
 
     def __init__(self, options: NetworkOptions, *, quiet: bool = False) -> None:
-        if options.weights is not None:
-            found = weights.local(options.weights)
-        else:
-            found = weights.find(options.model, offline=options.offline, quiet=quiet)
+        found = find_weights(options, quiet=quiet)
         self.model = found.name
         self.size = options.size or found.input_size
         self.engine: Engine = open_engine(

@@ -15,12 +15,13 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from u2cut import saliency
 from u2cut.errors import ExitCode, InputError, Interrupted, OutputError, PartialFailure, U2cutError
 from u2cut.imaging.decode import Frame, decode
 from u2cut.pipeline.cut import Cutout, backdrop_of
 from u2cut.pipeline.flow import Ready, flow, worker_count
 from u2cut.pipeline.jobs import STD, Job, Plan
-from u2cut.pipeline.options import BatchOptions, Format
+from u2cut.pipeline.options import BatchOptions, Format, Product
 from u2cut.pipeline.predictor import Looked, Predictor
 from u2cut.pipeline.sink import Sink
 from u2cut.stdio import logger, printable, progress
@@ -130,6 +131,11 @@ class _Stages:
         self.predictor = predictor
         self.sink = sink
         self.backdrop = backdrop_of(options.render)
+        self.least_size = None
+        if options.render.product is Product.SALIENCY:
+            # The photo's own pixels aren't looked at again: a smaller JPEG decodes faster.
+            enough = saliency.NEAR * predictor.size
+            self.least_size = (enough, enough)
 
     def first(self, job: Job) -> Ready[tuple[Result, Frame | None]]:
         """Read and decode a photo."""
@@ -140,10 +146,11 @@ class _Stages:
         with _timed(result.stages, "read"):
             data = read(job)
         with _timed(result.stages, "decode"):
-            frame = decode(data, max_pixels=self.options.input.max_pixels)
+            frame = decode(
+                data, max_pixels=self.options.input.max_pixels, least_size=self.least_size
+            )
             network_input = self.predictor.prepare(frame.image)
-        height, width = frame.image.shape[:2]
-        result.size = (height, width)
+        result.size = frame.size
         for warning in frame.warnings:
             logger.warning("%s: %s", name_of(job), warning)
         return Ready((result, frame), network_input)

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -109,6 +110,10 @@ def test_several_sets_have_a_row_each_and_one_over_all(ecssd, tmp_path, capfd):
     assert result["overall"]["photos"] == 4
     mean = (3 * means[0] + means[1]) / 4
     assert result["overall"]["scores"]["mae"] == pytest.approx(mean, abs=2e-6)
+    ran("--data", ecssd, "--data", other, "--pred", tmp_path / "maps")
+    last = capfd.readouterr().out.splitlines()[-1].split()
+    assert last[:3] == ["all", "maps", "4"]
+    assert last[4] == f"{mean:.3f}"
 
 
 def test_a_list_of_names_restricts_what_is_judged(ecssd, tmp_path, capfd):
@@ -266,6 +271,23 @@ def test_nothing_left_to_judge_is_an_error(ecssd, tmp_path, capfd):
 def test_options_that_contradict_each_other_are_refused(arguments, words, capfd):
     ran(*arguments, code=2)
     assert words in capfd.readouterr().err
+
+
+def test_missing_weights_are_refused_before_any_work(ecssd, tmp_path, capfd):
+    ran("--data", ecssd, "--weights", tmp_path / "none.safetensors", code=5)
+    assert "none.safetensors: no such weights file" in capfd.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_an_error_and_not_a_crash(ecssd):
+    command = [sys.executable, "-m", "u2cut", "eval", "--data", str(ecssd)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(
+        [*command, "--pred", str(ecssd / "maps")], stdout=writing, stderr=subprocess.PIPE
+    )
+    os.close(writing)
+    assert result.returncode == 4
+    assert b"the reader has gone away" in result.stderr
 
 
 def test_a_reader_gets_json_and_nothing_else(ecssd):

@@ -16,7 +16,7 @@ NONE = Margin(0, percent=False)
     st.integers(1, 30),
     st.integers(0, 50),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_the_box_holds_the_subject_and_its_margin(
     top: int, left: int, height: int, width: int, margin: int
 ) -> None:

@@ -43,7 +43,7 @@ def pictures(draw: st.DrawFn) -> np.ndarray:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(pictures(), st.none() | st.integers(0, 9))
 def test_png_gives_every_pixel_back(pixels: np.ndarray, compression: int | None) -> None:
     image = reopened(encode(pixels, "png", compression=compression))
@@ -132,7 +132,7 @@ def test_a_lower_quality_makes_a_smaller_file(format: str) -> None:
 
 @pytest.mark.parametrize("format", ["png", "tiff", "webp", "avif"])
 def test_more_compression_makes_no_larger_file(format: str) -> None:
-    pixels = np.tile(smooth("RGB"), (8, 8, 1))
+    pixels = np.tile(smooth("RGB"), (3, 3, 1))
     fast, small = (len(encode(pixels, format, compression=c)) for c in (0, 9))
     assert small < fast
 

@@ -114,8 +114,10 @@ def _zlib_stream(rows: npt.NDArray[np.uint8], channels: int, method: _Method) ->
 
     yield b"\x78\x01"
     checksum = 1
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, -(-height // strip))) as pool:
-        for piece, own, length in pool.map(deflate, range(0, height, strip)):
+    tops = range(0, height, strip)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(tops))) as pool:
+        apply = pool.map if len(tops) > 1 else map
+        for piece, own, length in apply(deflate, tops):
             checksum = _joined_adler32(checksum, own, length)
             yield piece
     yield struct.pack(">I", checksum)

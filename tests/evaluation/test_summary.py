@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -37,6 +38,32 @@ def test_the_greatest_f_is_that_of_the_mean_precision_and_recall():
     assert means.max_f == pytest.approx(best, abs=1e-9)
     assert means.scores.mean_f == pytest.approx(results["fm"]["curve"].mean(), abs=1e-9)
     assert means.scores.adaptive_f == pytest.approx(results["fm"]["adp"], abs=1e-9)
+
+
+def test_joined_sets_have_the_means_of_all_their_photos():
+    one, other, both = Tally(), Tally(), Tally()
+    for i, (saliency, truth) in enumerate(photos(5)):
+        photo = score(saliency, truth)
+        (one if i < 2 else other).add(photo)
+        both.add(photo)
+    one.join(other)
+    assert one.means().photos == 5
+    assert one.means().max_f == pytest.approx(both.means().max_f)
+    assert asdict(one.means().scores) == pytest.approx(asdict(both.means().scores))
+
+
+def test_a_set_of_masks_brings_no_mattes_into_the_whole():
+    mask, smooth = np.zeros((2, 60, 60), np.uint8)
+    cv2.circle(mask, (30, 30), 20, 255, -1)
+    cv2.circle(smooth, (30, 30), 20, 255, -1, lineType=cv2.LINE_AA)
+    soft = cv2.GaussianBlur(mask, (0, 0), 4)
+    masks, mattes, whole = Tally(), Tally(), Tally()
+    masks.add(score(mask, smooth))
+    mattes.add(score(mask, soft))
+    for tally in (masks, mattes):
+        whole.join(tally)
+    assert (whole.means().photos, whole.means().mattes) == (2, 1)
+    assert whole.means().matte == mattes.means().matte
 
 
 def test_one_soft_truth_makes_mattes_of_all_with_smooth_edges():

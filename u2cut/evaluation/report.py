@@ -76,14 +76,13 @@ def gather(
         DataError: A pair is at fault, or none is left.
     """
     tallies: dict[str, Tally] = {}
-    overall, bad, faults = Tally(), Worst(worst), list(skipped)
+    bad, faults = Worst(worst), list(skipped)
     with progress(len(pairs), unit="photo", quiet=quiet) as bar:
         for pair, outcome in zip(pairs, outcomes, strict=True):
             bar.update()
             if isinstance(outcome, Fault):
                 faults.append(outcome.reason)
                 continue
-            overall.add(outcome.photo)
             tallies.setdefault(pair.group, Tally()).add(outcome.photo)
             bad.add(outcome)
     if not skip_bad:
@@ -92,6 +91,9 @@ def gather(
         logger.warning("left out: %s", fault)
     if not tallies:
         raise DataError("there is nothing to judge: no pair of photo and mask is left")
+    overall = Tally()
+    for tally in tallies.values():
+        overall.join(tally)
     return Report(
         source=source,
         sets={name: tally.means() for name, tally in tallies.items()},

@@ -62,6 +62,17 @@ class Tally:
             self._soft |= photo.soft
             self._matte += astuple(photo.matte)
 
+    def join(self, other: "Tally") -> None:
+        """Count another set's photos; as mattes only if they count as such there."""
+        self._photos += other._photos
+        self._precision += other._precision
+        self._recall += other._recall
+        self._scores += other._scores
+        if other._soft:
+            self._soft = True
+            self._mattes += other._mattes
+            self._matte += other._matte
+
     def means(self) -> SetScores:
         """Return the means over the photos so far; there must be one."""
         precision, recall = self._precision / self._photos, self._recall / self._photos

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from u2cut import __version__
+from u2cut.cli.bench import bench
 from u2cut.cli.cutout import mask, remove, with_crop_margin
 from u2cut.cli.evaluation import evaluate
+from u2cut.cli.export import calibrate, export
 from u2cut.cli.info import info
 from u2cut.cli.training import train
 from u2cut.cli.weights import weights
@@ -48,7 +50,10 @@ app.command()(remove)
 app.command()(mask)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(export)
+app.command()(calibrate)
 app.command()(info)
+app.command()(bench)
 app.add_typer(weights)
 
 

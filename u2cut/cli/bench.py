@@ -1,0 +1,72 @@
+"""``u2cut bench``: where the time goes on this machine."""
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from u2cut import stdio
+from u2cut.cli.options import takes
+from u2cut.errors import InputError
+from u2cut.pipeline.options import NetworkOptions
+
+if TYPE_CHECKING:
+    from u2cut.pipeline.bench import Benchmark
+
+
+@takes(NetworkOptions)
+def bench(
+    photos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PHOTOS...]", help="Photos like yours; else one is made up."),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Write JSON instead of the table.")],
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say which settings can't be had, and why.")
+    ],
+    network: NetworkOptions,
+) -> None:
+    """Measure where a photo's time goes, and which settings would help.
+
+    Times decoding, the network, matting and encoding one after the other, and then the settings
+    that could be chosen instead. In a run with many photos the stages overlap.
+    """
+    stdio.configure_logging(verbose=bool(verbose))
+    with stdio.protect_stdout() as stdout:
+        from u2cut.pipeline import bench as b
+
+        data = [_read(path) for path in photos or ()] or [b.example_photo()]
+        with stdio.progress(b.steps(network), unit="setting") as bar:
+            found = b.measure(data, network, bar)
+        stdout.write((_as_json(found) if json else _table(found)).encode() + b"\n")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise InputError(f"{stdio.printable(path)}: can't be read ({e.strerror})") from e
+
+
+def _as_json(found: "Benchmark") -> str:
+    from dataclasses import asdict
+
+    return jsonlib.dumps(asdict(found) | {"advice": found.advice()}, indent=2)
+
+
+def _table(found: "Benchmark") -> str:
+    lines = [
+        f"{found.photos} photo(s), {found.megapixels:.1f} megapixels; engine {found.engine}",
+        "",
+        f"{'stage':<10}{'seconds':>9}{'share':>8}",
+    ]
+    for stage, seconds in found.stages.items():
+        lines.append(f"{stage:<10}{seconds:>9.3f}{seconds / found.seconds:>8.0%}")
+    lines += [f"{'together':<10}{found.seconds:>9.3f}", "", "settings, and what their stage costs"]
+    for a in found.alternatives:
+        size = f"  {a.size / 1e6:.1f} MB" if a.size else ""
+        ratio = found.stages[a.stage] / a.seconds
+        lines.append(f"  {a.setting:<34}{a.seconds:>9.3f}{ratio:>7.1f} ×{size}")
+    advice = found.advice() or ["the settings are the fastest already"]
+    return "\n".join([*lines, "", "what would help", *(f"  {line}" for line in advice)])

@@ -1,108 +1,97 @@
-"""The network as an OpenVINO graph, built layer by layer.
+"""The network layer by layer, for whoever builds a graph of it: OpenVINO, ONNX.
 
-OpenVINO's own converter traces the torch module, which takes ten times as long, and it reports
-its use to a server; this does neither.
+Their own converters trace the torch module, which takes ten times as long, freezes what depends
+on the size, and (OpenVINO's) reports its use to a server.
 """
 
-import openvino as ov
-import openvino.opset13 as ops
-from openvino import Node, Output, Type
+from typing import Protocol, TypeVar
+
 from torch import nn
 
 from u2cut.engines.torch import FusedNetwork
 from u2cut.model import RSU, ConvBNReLU
 
+T = TypeVar("T")
 
-def build(network: FusedNetwork) -> ov.Model:
-    """Build the graph: (B, 3, H, W) normalised RGB to (B, 1, H, W) probabilities, all dynamic.
 
-    Nodes carry the layers' names in the checkpoint.
+class Layers(Protocol[T]):
+    """The few layers that U²-Net is made of; ``T`` is a node's output, (B, C, H, W)."""
+
+    def convolution(self, x: T, layer: nn.Conv2d, name: str) -> T:
+        """Convolve with a layer's weights and bias."""
+
+    def relu(self, x: T) -> T:
+        """Clip at 0."""
+
+    def pool(self, x: T) -> T:
+        """Take the maximum of 2×2, the last row and column alone where they are odd."""
+
+    def upsample_to(self, x: T, like: T) -> T:
+        """Resize bilinearly as `model.upsample_to` does."""
+
+    def join(self, x: T, y: T) -> T:
+        """Concatenate the channels."""
+
+    def add(self, x: T, y: T) -> T:
+        """Add, element by element."""
+
+
+def build(network: FusedNetwork, layers: Layers[T], photo: T) -> T:
+    """Lay the network's layers over a photo.
+
+    Args:
+        network: The weights; `FusedNetwork.forward` is what is built, without the sigmoid.
+        layers: Makes the nodes. Names are the checkpoint's.
+        photo: Normalised RGB, (B, 3, H, W).
+
+    Returns:
+        Logits of the fused map, (B, 1, H, W).
     """
-    photo = ops.parameter([-1, 3, -1, -1], Type.f32, name="photo")
-    skips = []
     u2net = network.network
-    h: Output = photo.output(0)
+    skips: list[T] = []
+    h = photo
     for stage in u2net.variant.encoder:
-        h = _rsu(h, stage.name, u2net.get_submodule(stage.name))
+        h = _rsu(layers, h, stage.name, u2net.get_submodule(stage.name))
         skips.append(h)
         if stage is not u2net.variant.encoder[-1]:
-            h = _pool(h)
+            h = layers.pool(h)
     skips.pop()
     features = [h]
     for stage in u2net.variant.decoder:
-        joined = _join(h, skips.pop())
-        h = _rsu(joined, stage.name, u2net.get_submodule(stage.name))
+        skip = skips.pop()
+        joined = layers.join(layers.upsample_to(h, skip), skip)
+        h = _rsu(layers, joined, stage.name, u2net.get_submodule(stage.name))
         features.append(h)
-    sides = [
-        _convolution(f, f"side{k}", u2net.get_submodule(f"side{k}"))
-        for k, f in enumerate(reversed(features), start=1)
-    ]
+    sides = []
+    for k, feature in enumerate(reversed(features), start=1):
+        layer = u2net.get_submodule(f"side{k}")
+        assert isinstance(layer, nn.Conv2d)
+        sides.append(layers.convolution(feature, layer, f"side{k}"))
     fused = sides[0]
     for side in sides[1:]:
-        fused = ops.add(fused, _upsample_to(side, sides[0])).output(0)
-    result = _named(ops.sigmoid(fused), "map")
-    result.set_names({"map"})
-    photo.output(0).set_names({"photo"})
-    return ov.Model([result], [photo], "u2net")
+        fused = layers.add(fused, layers.upsample_to(side, sides[0]))
+    return fused
 
 
-def _rsu(x: Output, name: str, block: nn.Module) -> Output:
+def _rsu(layers: Layers[T], x: T, name: str, block: nn.Module) -> T:
     """Repeat `model.RSU.forward`."""
     assert isinstance(block, RSU)
 
-    def convolve(h: Output, suffix: str) -> Output:
-        layer = block.get_submodule(f"rebnconv{suffix}")
-        assert isinstance(layer, ConvBNReLU)
-        h = _convolution(h, f"{name}.rebnconv{suffix}", layer.conv_s1)
-        return ops.relu(h).output(0)
+    def convolve(h: T, suffix: str) -> T:
+        basic = block.get_submodule(f"rebnconv{suffix}")
+        assert isinstance(basic, ConvBNReLU)
+        return layers.relu(layers.convolution(h, basic.conv_s1, f"{name}.rebnconv{suffix}"))
 
     x = convolve(x, "in")
-    skips = []
+    skips: list[T] = []
     h = x
     for level in range(1, block.height):
         if level > 1 and not block.dilated:
-            h = _pool(h)
+            h = layers.pool(h)
         h = convolve(h, str(level))
         skips.append(h)
     h = convolve(h, str(block.height))
     for level in range(block.height - 1, 0, -1):
-        h = convolve(_join(h, skips.pop()), f"{level}d")
-    return ops.add(h, x).output(0)
-
-
-def _convolution(x: Output, name: str, layer: nn.Module) -> Output:
-    assert isinstance(layer, nn.Conv2d)
-    assert layer.bias is not None
-    weight = ops.constant(layer.weight.detach().contiguous().numpy(), dtype=Type.f32)
-    bias = ops.constant(layer.bias.detach().numpy().reshape(1, -1, 1, 1), dtype=Type.f32)
-    padding = list(layer.padding)
-    h = ops.convolution(x, weight, list(layer.stride), padding, padding, list(layer.dilation))
-    h.set_friendly_name(name)
-    return ops.add(h, bias).output(0)
-
-
-def _pool(x: Output) -> Output:
-    pooled = ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2], rounding_type="ceil")
-    return pooled.output(0)
-
-
-def _join(h: Output, skip: Output) -> Output:
-    return ops.concat([_upsample_to(h, skip), skip], 1).output(0)
-
-
-def _upsample_to(x: Output, like: Output) -> Output:
-    """Repeat `model.upsample_to`."""
-    size = ops.gather(ops.shape_of(like), [2, 3], 0)
-    return ops.interpolate(
-        x,
-        size,
-        mode="linear_onnx",
-        shape_calculation_mode="sizes",
-        coordinate_transformation_mode="half_pixel",
-        axes=[2, 3],
-    ).output(0)
-
-
-def _named(node: Node, name: str) -> Output:
-    node.set_friendly_name(name)
-    return node.output(0)
+        skip = skips.pop()
+        h = convolve(layers.join(layers.upsample_to(h, skip), skip), f"{level}d")
+    return layers.add(h, x)

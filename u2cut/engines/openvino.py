@@ -119,11 +119,11 @@ def _compile(core: ov.Core, path: Path, size: int, settings: dict[str, str]) -> 
 
 def _graph(path: Path, size: int) -> ov.Model:
     # torch reads the weights: the only time that it is needed.
-    from u2cut.engines.graph import build
+    from u2cut.engines.openvino_graph import openvino_model
     from u2cut.engines.torch import FusedNetwork
     from u2cut.weights.load import load_network
 
-    model = build(FusedNetwork(load_network(path)))
+    model = openvino_model(FusedNetwork(load_network(path)))
     model.reshape([1, 3, size, size])
     return model
 

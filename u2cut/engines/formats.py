@@ -1,0 +1,18 @@
+"""The forms that a network can be written in. Stdlib only: the command line reads it."""
+
+from enum import StrEnum
+
+
+class ExportFormat(StrEnum):
+    """What a network can be written as."""
+
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    SAFETENSORS = "safetensors"
+
+
+ENDINGS = {
+    ".onnx": ExportFormat.ONNX,
+    ".xml": ExportFormat.OPENVINO,
+    ".safetensors": ExportFormat.SAFETENSORS,
+}

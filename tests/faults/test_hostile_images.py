@@ -4,6 +4,8 @@ import io
 import random
 import resource
 import struct
+import subprocess
+import sys
 import time
 import zlib
 
@@ -230,6 +232,29 @@ def test_max_pixels_is_the_last_size_that_is_read() -> None:
     assert decode(data, max_pixels=64 * 48).size == (48, 64)
     with pytest.raises(InputError, match="--max-pixels"):
         decode(data, max_pixels=64 * 48 - 1)
+
+
+@pytest.mark.parametrize("megabytes", [20, 150, 280, 420])
+def test_too_little_memory_for_a_photo_is_an_input_error(megabytes: int) -> None:
+    script = f"""
+import io, resource
+from PIL import Image
+from u2cut.errors import InputError
+from u2cut.imaging.decode import decode
+
+file = io.BytesIO()
+Image.new("LA", (8000, 6000)).save(file, "PNG", compress_level=1)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + {megabytes} * 2**20, -1))
+try:
+    decode(file.getvalue(), max_pixels=10**9)
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert "not enough memory" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])

@@ -115,7 +115,10 @@ def decode(data: bytes, *, max_pixels: int, least_size: tuple[int, int] | None =
     _load(name, file)
     if name == "JPEG" and ends_early(data, file, draft_size):
         raise _damaged(name, EOFError("the rest of the photo is missing"))
-    pixels = to_rgb(file, file.info.get("icc_profile"))
+    try:
+        pixels = to_rgb(file, file.info.get("icc_profile"))
+    except MemoryError as e:
+        raise _damaged(name, e) from e
     # Pillow turns a TIFF itself when it loads it.
     orientation = _UNTURNED if name == "TIFF" else metadata.orientation
     image = np.asarray(_upright(pixels.rgb, orientation), np.uint8)

@@ -31,8 +31,8 @@ class Pixels(NamedTuple):
 def to_rgb(image: Image.Image, icc: bytes | None) -> Pixels:
     """Turn a loaded picture of any mode into 8-bit RGB and alpha.
 
-    An RGB profile is kept, so wide-gamut photos keep their colours. CMYK, grey and Lab pixels
-    are converted to sRGB by their profile, which then no longer applies.
+    An RGB profile is kept, so wide-gamut photos keep their colours; it fits grey pixels too.
+    CMYK, Lab and grey pixels with a profile of their own kind are converted to sRGB.
 
     Args:
         image: A loaded picture.
@@ -48,7 +48,7 @@ def to_rgb(image: Image.Image, icc: bytes | None) -> Pixels:
     space = _colour_space(icc)
     if icc and space is None:
         warnings.append("its ICC profile is broken and was dropped")
-    if space == b"RGB " and image.mode not in ("L", "1", "CMYK", "LAB"):
+    if space == b"RGB " and image.mode not in ("CMYK", "LAB"):
         return Pixels(_rgb(image), alpha, icc, tuple(warnings))
     try:
         managed = _to_srgb(image, icc if space else None, space)

@@ -72,8 +72,8 @@ def score(
         saliency: The map, (H, W) uint8.
         truth: The truth, (H, W) uint8.
         ignore: The truth's level that means "unknown". Such pixels are not counted; the metrics
-            that look at neighbours (weighted Fβ, boundary Fβ) see neither subject nor error there.
-            A truth with unknown pixels has no matte's scores.
+            that look at neighbours (weighted Fβ, boundary Fβ) see neither subject nor error there,
+            so that an outline within them is never wrong. There are no matte's scores then.
     """
     known = None if ignore is None else (truth != ignore).astype(np.uint8)
     subject = (truth > SUBJECT_ABOVE).astype(np.uint8)

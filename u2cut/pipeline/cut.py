@@ -225,8 +225,11 @@ def backdrop_of(options: RenderOptions) -> NDArray[np.uint8] | None:
         return None
     path = options.cutout.background_image
     try:
-        return decode(path.read_bytes(), max_pixels=InputOptions().max_pixels).image
+        frame = decode(path.read_bytes(), max_pixels=InputOptions().max_pixels)
     except OSError as e:
         raise InputError(f"{printable(path)}: the background can't be read ({e.strerror})") from e
     except InputError as e:
         raise InputError(f"{printable(path)}: {e}") from e
+    if frame.alpha is None:
+        return frame.image
+    return composite.over(frame.image, frame.alpha, (255, 255, 255))  # as browsers show it

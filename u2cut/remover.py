@@ -24,7 +24,7 @@ from u2cut.pipeline.options import (
     model_from_environment,
 )
 from u2cut.pipeline.predictor import Looked, Predictor
-from u2cut.pipeline.run import read
+from u2cut.pipeline.read import read
 from u2cut.stdio import printable
 
 if TYPE_CHECKING:

@@ -1,13 +1,50 @@
 """The three standard streams: a guarded stdout, logs and progress on stderr, safe names."""
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from typing import BinaryIO, Protocol
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+from u2cut.errors import OutputError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 logger = logging.getLogger("u2cut")
+
+
+def claim_standard_streams() -> None:
+    """Keep the numbers 0, 1 and 2 from files, where a stream was closed at start (``>&-``).
+
+    Else the next file opened would be "stdout" to every library that prints. Reading such a
+    stdin and writing to such a stdout fail, as they should; what goes to stderr is lost.
+    """
+    for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, flags)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+class _Stdout(io.FileIO):
+    """The real stdout: each write is whole, or an ``OutputError``."""
+
+    def write(self, data: "ReadableBuffer") -> int:
+        rest = whole = memoryview(data).cast("B")
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]
+        except OSError as e:
+            raise OutputError(f"stdout: {e.strerror}; nobody reads it") from e
+        return len(whole)
 
 
 @contextmanager
@@ -15,19 +52,25 @@ def protect_stdout() -> Iterator[BinaryIO]:
     """Keep stdout for the caller alone.
 
     File descriptor 1 points at stderr while the context is open, so whatever a library prints
-    (from Python or from C) lands there. The yielded stream is the real stdout, unbuffered.
+    (from Python or from C) lands there. The yielded stream is the real stdout, unbuffered;
+    a write that fails raises ``OutputError``.
     """
-    sys.stdout.flush()
+    _flush_stdout()
     real = os.dup(1)
     os.dup2(2, 1)
     try:
-        with redirect_stdout(sys.stderr), os.fdopen(os.dup(real), "wb", buffering=0) as stream:
-            yield stream
+        with redirect_stdout(sys.stderr), _Stdout(os.dup(real), "wb") as stream:
+            yield cast(BinaryIO, stream)
     finally:
         # What Python buffered for "stdout" meanwhile was a library's: it goes to stderr too.
-        sys.stdout.flush()
+        _flush_stdout()
         os.dup2(real, 1)
         os.close(real)
+
+
+def _flush_stdout() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 class _Formatter(logging.Formatter):
@@ -73,6 +116,25 @@ def printable(text: object) -> str:
     )
 
 
+class _Forgiving(io.TextIOBase):
+    """A stderr whose terminal may go away without costing the work."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            return sys.stderr.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+
 class Progress(Protocol):
     """A progress bar's face."""
 
@@ -105,6 +167,6 @@ def progress(
         unit_divisor=1024 if unit == "B" else 1000,
         disable=quiet or not sys.stderr.isatty(),
         dynamic_ncols=True,
-        file=sys.stderr,
+        file=_Forgiving(),
     ) as bar:
         yield bar

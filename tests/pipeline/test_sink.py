@@ -5,6 +5,7 @@ import pytest
 
 from u2cut.errors import OutputError
 from u2cut.pipeline.jobs import STD, Job
+from u2cut.pipeline.parts import Part
 from u2cut.pipeline.sink import Sink
 
 
@@ -59,3 +60,47 @@ def test_stdout_gets_every_byte_through_a_narrow_pipe() -> None:
     stream = Narrow()
     Sink(overwrite=False, stdout=stream).write(Job(STD, STD), b"0123456789" * 5)  # type: ignore[arg-type]
     assert stream.got == b"0123456789" * 5
+
+
+def test_half_written_files_of_dead_runs_are_cleared_those_of_living_ones_kept(
+    tmp_path: Path,
+) -> None:
+    dead = tmp_path / ".0123456789abcdef.u2cut-part"
+    dead.write_bytes(b"half")
+    for name in (".notes.u2cut-part", "0123456789abcdef.u2cut-part", ".0123456789abcdef.part"):
+        (tmp_path / name).write_bytes(b"somebody's")
+    (tmp_path / ".aaaaaaaaaaaaaaaa.u2cut-part").symlink_to(tmp_path / "a link")
+    os.mkfifo(tmp_path / ".bbbbbbbbbbbbbbbb.u2cut-part")
+    kept = set(names(tmp_path)) - {dead.name, ".bbbbbbbbbbbbbbbb.u2cut-part"}
+    with Part(str(tmp_path)) as living:
+        living.fill(b"half")
+        Sink(overwrite=False).tidy(Job("x", str(tmp_path / "a.png")))
+        assert set(names(tmp_path)) == kept | {living.path.name}
+    assert set(names(tmp_path)) == kept
+
+
+def test_a_folder_is_looked_through_once_a_run(tmp_path: Path) -> None:
+    sink, late = Sink(overwrite=False), tmp_path / ".0123456789abcdef.u2cut-part"
+    sink.tidy(Job("x", str(tmp_path / "a.png")))
+    late.touch()
+    sink.tidy(Job("y", str(tmp_path / "b.png")))
+    assert late.exists()
+
+
+def test_a_folder_that_vanishes_is_not_made_again(tmp_path: Path) -> None:
+    sink, out = Sink(overwrite=False), tmp_path / "out"
+    sink.write(Job("x", str(out / "a.png")), b"a")
+    (out / "a.png").unlink()
+    out.rmdir()
+    with pytest.raises(OutputError, match="No such file"):
+        sink.write(Job("x", str(out / "b.png")), b"b")
+    assert not out.exists()
+
+
+def test_a_result_that_comes_after_giving_up_is_not_written(tmp_path: Path) -> None:
+    sink, job = Sink(overwrite=True), Job("x", str(tmp_path / "a.png"))
+    sink.give_up(job)
+    with pytest.raises(OutputError):
+        sink.write(job, b"late")
+    sink.write(Job("y", str(tmp_path / "b.png")), b"in time")
+    assert names(tmp_path) == ["b.png"]

@@ -1,5 +1,7 @@
 """The command tree, and the one place where an error becomes an exit code."""
 
+import contextlib
+import os
 import signal
 import sys
 import threading
@@ -15,6 +17,7 @@ from u2cut.cli.cutout import mask, remove, with_crop_margin
 from u2cut.cli.evaluation import evaluate
 from u2cut.cli.export import calibrate, export
 from u2cut.cli.info import info
+from u2cut.cli.report import report
 from u2cut.cli.training import train
 from u2cut.cli.weights import weights
 from u2cut.errors import ExitCode, U2cutError
@@ -52,21 +55,32 @@ app.command()(train)
 app.command("eval")(evaluate)
 app.command()(export)
 app.command()(calibrate)
+app.command()(report)
 app.command()(info)
 app.command()(bench)
 app.add_typer(weights)
 
 
 class _Interruption:
-    """Ctrl-C, and SIGTERM in the same way; remembers, because Typer exits with 1 on it."""
+    """Ctrl-C, SIGTERM and a terminal that goes away; remembers, for Typer exits with 1 on it.
+
+    A signal that was ignored at start (``nohup``, ``&`` in a script) stays so. The second one
+    stops at once: results are whole even then, but some may be left half written beside them,
+    under names of their own, for the next run to clear.
+    """
 
     def __init__(self) -> None:
         self.happened = False
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._on_signal)
-            signal.signal(signal.SIGTERM, self._on_signal)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, *_: object) -> None:
+        if self.happened:
+            os._exit(ExitCode.INTERRUPTED)
         self.happened = True
         raise KeyboardInterrupt
 
@@ -85,7 +99,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = ExitCode.INTERRUPTED if interruption.happened else e.code
     except U2cutError as e:
         if str(e):
-            print(f"u2cut: error: {e}", file=sys.stderr)  # noqa: T201
+            with contextlib.suppress(OSError):  # a stderr that went away, with its terminal
+                print(f"u2cut: error: {e}", file=sys.stderr)  # noqa: T201
         return int(e.exit_code)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)

@@ -4,6 +4,8 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +30,8 @@ from u2cut.pipeline.options import (
 )
 
 if TYPE_CHECKING:
-    from u2cut.pipeline.run import Result
+    from u2cut.pipeline.journal import Journal
+    from u2cut.pipeline.outcome import Result
 
 Inputs = Annotated[
     list[str] | None,
@@ -112,12 +115,19 @@ def _run(options: BatchOptions, *, label: str) -> None:
         from u2cut.errors import WeightsError
 
         raise WeightsError(f"{stdio.printable(options.network.weights)}: no such weights file")
-    with plan(options.inputs, options.input, options.output, label=label) as jobs:
+    if options.run.resume_from is not None:
+        options = _resumed(options, options.run.resume_from)
+    with _planned(options, label) as jobs:
+        if not len(jobs):
+            stdio.logger.info("nothing is left to do: all %d inputs are done", jobs.finished)
+            return
         _check_formats(jobs, options)
-        with stdio.protect_stdout() as stdout:
+        with stdio.protect_stdout() as stdout, _journal(jobs, options.run) as journal:
             from u2cut.pipeline.run import run
 
             def report(result: "Result") -> None:
+                if journal is not None:
+                    journal.add(result)
                 if options.run.json:
                     stdout.write(json.dumps(result.record()).encode() + b"\n")
 
@@ -125,6 +135,37 @@ def _run(options: BatchOptions, *, label: str) -> None:
     stdio.logger.info("%s", summary)
     if summary.exit_code:
         raise typer.Exit(int(summary.exit_code))
+
+
+def _resumed(options: BatchOptions, journal: Path) -> BatchOptions:
+    """Return the options of a run that goes on from a journal."""
+    output = replace(options.output, skip_existing=not options.output.overwrite)
+    return replace(
+        options, output=output, run=replace(options.run, journal=options.run.journal or journal)
+    )
+
+
+def _planned(options: BatchOptions, label: str) -> Plan:
+    if options.run.resume_from is None:
+        return plan(options.inputs, options.input, options.output, label=label)
+    from u2cut.pipeline.journal import Identities, finished
+
+    done, identity = finished(options.run.resume_from), Identities()
+    return plan(
+        options.inputs,
+        options.input,
+        options.output,
+        label=label,
+        is_finished=lambda source, target: identity(source, target) in done,
+    )
+
+
+def _journal(jobs: Plan, options: RunOptions) -> "AbstractContextManager[Journal | None]":
+    if options.journal is None:
+        return nullcontext()
+    from u2cut.pipeline.journal import Journal
+
+    return Journal(options.journal, photos=len(jobs))
 
 
 def _check_formats(jobs: Plan, options: BatchOptions) -> None:
@@ -136,7 +177,7 @@ def _check_formats(jobs: Plan, options: BatchOptions) -> None:
             "jpg has no transparency: add --background COLOR, or write png, webp, tiff or avif"
         )
     if first.target == STD:
-        if sys.stdout.isatty():
+        if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError(
                 "pictures aren't written to a terminal: name a file with -o, or use a pipe"
             )

@@ -3,8 +3,9 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2cut.pipeline.predictor import Looked, Predictor
+from u2cut.pipeline.workers import Workers
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -43,6 +45,8 @@ def flow(
     predictor: Predictor,
     last: Callable[[T, P, Looked | None], R],
     workers: int,
+    limit: float | None = None,
+    give_up: Callable[[T], None] = lambda item: None,
 ) -> Iterator[tuple[T, R | Exception]]:
     """Run each item through ``first``, the network and ``last``; yield in the items' order.
 
@@ -56,42 +60,53 @@ def flow(
         predictor: The network.
         last: Finishes an item; its third argument is None for a photo without network input.
         workers: Threads beside the caller's.
+        limit: Seconds that ``first`` may take, and ``last``; an item's outcome is then a
+            ``TimeoutError``, and the others go on.
+        give_up: Called with such an item before it is declared failed, from the caller's thread.
     """
     queue = iter(items)
     batch_size = predictor.batch_size
     ahead = batch_size + 1
     reading: deque[tuple[T, Future[Ready[P]]]] = deque()
     finishing: deque[tuple[T, Future[R]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="u2cut")
+    pool = Workers(workers, limit=limit)
+
+    def start(item: T) -> Future[Ready[P]]:
+        return pool.submit(partial(first, item), give_up=partial(give_up, item))
+
+    def finish(item: T, photo: P, looked: Looked | None) -> Future[R]:
+        return pool.submit(partial(last, item, photo, looked), give_up=partial(give_up, item))
+
     try:
         while True:
             for item in islice(queue, ahead + batch_size - len(reading)):
-                reading.append((item, pool.submit(first, item)))
+                reading.append((item, start(item)))
             if not reading:
                 break
             batch = [reading.popleft() for _ in range(min(batch_size, len(reading)))]
-            finishing.extend(_look(batch, predictor, pool, last))
+            finishing.extend(_look(batch, predictor, pool, finish))
             while finishing and (finishing[0][1].done() or len(finishing) > workers + batch_size):
                 item, done = finishing.popleft()
-                outcome = _settled(done)
+                outcome = pool.settle(done)
                 yield item, outcome
-        for item, done in finishing:
-            outcome = _settled(done)
+        while finishing:
+            item, done = finishing.popleft()
+            outcome = pool.settle(done)
             yield item, outcome
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.close()
 
 
 def _look(
     batch: list[tuple[T, Future[Ready[P]]]],
     predictor: Predictor,
-    pool: ThreadPoolExecutor,
-    last: Callable[[T, P, Looked | None], R],
+    pool: Workers,
+    finish: Callable[[T, P, Looked | None], Future[R]],
 ) -> Iterator[tuple[T, Future[R]]]:
-    """Run one batch through the network and hand each photo on to ``last``."""
+    """Run one batch through the network and hand each photo on to ``finish``."""
     read = []
     for _, future in batch:
-        ready = _settled(future)
+        ready = pool.settle(future)
         read.append(ready)
     inputs = [r.network_input for r in read if isinstance(r, Ready) and r.network_input is not None]
     try:
@@ -106,17 +121,10 @@ def _look(
         if isinstance(seen, Exception):
             yield item, _failed(seen)
         else:
-            yield item, pool.submit(last, item, ready.photo, seen)
+            yield item, finish(item, ready.photo, seen)
 
 
 def _failed(error: Exception) -> Future[R]:
     future: Future[R] = Future()
     future.set_exception(error)
     return future
-
-
-def _settled(future: Future[R]) -> R | Exception:
-    try:
-        return future.result()
-    except Exception as e:
-        return e

@@ -4,11 +4,12 @@ A plan holds a few bytes an input, however many there are: the jobs themselves a
 an unnamed temporary file.
 """
 
+import contextlib
 import glob
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -51,11 +52,17 @@ class Job:
         """The format that the target's ending names, if any."""
         return FORMATS.get(Path(self.target).suffix.lower())
 
+    @property
+    def folder(self) -> str:
+        """The target's folder."""
+        return os.path.dirname(self.target) or "."
+
 
 class Plan:
     """The jobs of a run, in input order; iterate as often as you like."""
 
     def __init__(self) -> None:
+        self.finished = 0  # inputs left out, for a journal calls them done
         self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="u2cut-plan-")
         self._count = 0
 
@@ -100,7 +107,12 @@ class _Source:
 
 
 def plan(
-    inputs: tuple[str, ...], options: InputOptions, output: OutputOptions, *, label: str
+    inputs: tuple[str, ...],
+    options: InputOptions,
+    output: OutputOptions,
+    *,
+    label: str,
+    is_finished: Callable[[str, str], bool] = lambda source, target: False,
 ) -> Plan:
     """Pair every input with its output.
 
@@ -109,6 +121,7 @@ def plan(
         options: How inputs are found.
         output: Where results go.
         label: Goes into the names of outputs beside their inputs: ``a.LABEL.png``.
+        is_finished: Tells of an input and its output that they are done: they are left out.
 
     Raises:
         UsageError: Options contradict each other.
@@ -121,8 +134,8 @@ def plan(
         raise UsageError("stdin can be read only once, but it is named twice")
     planned = Plan()
     try:
-        _Planner(inputs, options, output, label, planned).fill()
-        if not len(planned):
+        _Planner(inputs, options, output, label, planned, is_finished).fill()
+        if not len(planned) and not planned.finished:
             where = ", ".join(map(printable, inputs)) or printable(options.from_file)
             raise InputError(
                 f"no photos found in {where}: looked for {' '.join(sorted(READABLE))}"
@@ -142,12 +155,14 @@ class _Planner:
         output: OutputOptions,
         label: str,
         planned: Plan,
+        is_finished: Callable[[str, str], bool],
     ) -> None:
         self.inputs = inputs
         self.options = options
         self.output = output
         self.label = label
         self.plan = planned
+        self.is_finished = is_finished
         self.folder = self._target_is_folder()
         self.ending = (output.format or Format.PNG).value
         self.targets: set[int] = set()
@@ -205,7 +220,7 @@ class _Planner:
                 yield from self._file_or_folder(text)
         if self.options.from_file is not None:
             for text in self._listed(self.options.from_file):
-                yield from self._file_or_folder(text)
+                yield _Source(text, os.path.basename(text))
 
     def _file_or_folder(self, text: str) -> Iterator[_Source]:
         if os.path.isdir(text):
@@ -242,7 +257,7 @@ class _Planner:
                     # Results of an earlier run aren't photos of this one.
                     if self.options.recursive and os.path.realpath(entry.path) != output:
                         below.append(entry.path)
-                elif self._looks_like_photo(entry.name):
+                elif self._looks_like_photo(entry.name) and _is_file(entry):
                     yield _Source(entry.path, os.path.relpath(entry.path, root))
             stack.extend(reversed(below))
 
@@ -280,6 +295,9 @@ class _Planner:
         job = Job(source.path, self._target_of(source))
         if job.target != STD:
             self._refuse_shared_target(job)
+            if self.is_finished(job.source, job.target):
+                self.plan.finished += 1
+                return
             self._refuse_existing_target(job)
         self.plan._append(job)
         if self.output.overwrite and source.path != STD and (at := _identity(source.path)):
@@ -350,6 +368,16 @@ class _Planner:
                     f"{printable(job.target)}: the output of {printable(job.source)} would "
                     "replace another input; choose another -o"
                 )
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether a folder's entry is a file, or a link to one; say so if it isn't."""
+    with contextlib.suppress(OSError):  # a link that leads to itself
+        if entry.is_file():
+            return True
+    kind = "a link that leads nowhere" if entry.is_symlink() else "no file"
+    logger.warning("%s: is left out, for it is %s", printable(entry.path), kind)
+    return False
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -285,6 +285,28 @@ class RunOptions:
             "Threads that decode and encode.", "--jobs", "-j", min=1, shown="one a core, up to 8"
         ),
     )
+    timeout: float = field(
+        default=600.0,
+        metadata=option(
+            "Give up on a photo when reading it, or finishing it, takes longer than this.",
+            metavar="SECONDS",
+            min=0.1,
+            shown="600",
+        ),
+    )
+    journal: Path | None = field(
+        default=None,
+        metadata=option(
+            "Append a line of JSON for each input to FILE, as soon as it is done.", metavar="FILE"
+        ),
+    )
+    resume_from: Path | None = field(
+        default=None,
+        metadata=option(
+            "Leave alone what this journal says is done, and what exists; go on writing to it.",
+            metavar="FILE",
+        ),
+    )
     json: bool = field(
         default=False, metadata=option("Write a line of JSON for each input to stdout, in order.")
     )

@@ -3,115 +3,31 @@
 A photo's error is caught here and nowhere else; it costs that photo only.
 """
 
-import sys
+import errno
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from u2cut import saliency
-from u2cut.errors import ExitCode, InputError, Interrupted, OutputError, PartialFailure, U2cutError
+from u2cut.errors import InputError, Interrupted, OutputError, U2cutError
 from u2cut.imaging.decode import Frame, decode
 from u2cut.pipeline.cut import Cutout, backdrop_of
 from u2cut.pipeline.flow import Ready, flow, worker_count
 from u2cut.pipeline.jobs import STD, Job, Plan
-from u2cut.pipeline.options import BatchOptions, Format, Product
+from u2cut.pipeline.options import BatchOptions, Format, Product, RunOptions
+from u2cut.pipeline.outcome import Result, Summary
 from u2cut.pipeline.predictor import Looked, Predictor
+from u2cut.pipeline.read import name_of, read
 from u2cut.pipeline.sink import Sink
 from u2cut.stdio import logger, printable, progress
 
-Status = Literal["ok", "skipped", "failed"]
-
-
-@dataclass(slots=True)
-class Result:
-    """What became of one input.
-
-    Attributes:
-        job: The input and its output.
-        status: "ok", "skipped" (the output existed) or "failed".
-        error: Why it failed.
-        size: (height, width) of the photo, upright.
-        coverage: Share of the photo that the subject covers, in [0, 1].
-        stages: Seconds in each stage.
-    """
-
-    job: Job
-    status: Status = "ok"
-    error: Exception | None = None
-    size: tuple[int, int] | None = None
-    coverage: float | None = None
-    stages: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        """Time spent on this input, in all stages."""
-        return sum(self.stages.values())
-
-    def record(self) -> dict[str, object]:
-        """Return the line of ``--json``."""
-        height, width = self.size or (None, None)
-        return {
-            "input": self.job.source,
-            "output": self.job.target,
-            "status": self.status,
-            "error": None if self.error is None else str(self.error),
-            "width": width,
-            "height": height,
-            "coverage": None if self.coverage is None else round(self.coverage, 6),
-            "seconds": round(self.seconds, 4),
-        }
-
-
-@dataclass(slots=True)
-class Summary:
-    """What became of a run.
-
-    Attributes:
-        counts: Inputs by status.
-        last_error: Of the failed ones.
-        crashed: Whether an error was a bug.
-        seconds: The whole run's.
-        stages: Seconds in each stage, over all inputs.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    last_error: Exception | None = None
-    crashed: bool = False
-    seconds: float = 0.0
-    stages: Counter[str] = field(default_factory=Counter)
-
-    def add(self, result: Result) -> None:
-        """Count one input."""
-        self.counts[result.status] += 1
-        self.stages.update(result.stages)
-        if result.error is not None:
-            self.last_error = result.error
-            self.crashed |= not isinstance(result.error, U2cutError)
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """A single input's own code; ``PARTIAL`` when one of several failed."""
-        if self.crashed:
-            return ExitCode.BUG
-        if self.last_error is None:
-            return ExitCode.OK
-        if self.counts.total() > 1:
-            return PartialFailure.exit_code
-        return getattr(self.last_error, "exit_code", ExitCode.BUG)
-
-    def __str__(self) -> str:
-        rate = self.counts["ok"] / self.seconds if self.seconds else 0.0
-        whole = sum(self.stages.values()) or 1.0
-        shares = ", ".join(f"{name} {s / whole:.0%}" for name, s in self.stages.most_common())
-        counts = ", ".join(f"{n} {status}" for status, n in self.counts.items() if n)
-        return f"{counts or 'nothing done'} in {self.seconds:.1f} s ({rate:.2f} photos/s; {shares})"
+# So many results in a row that can't be written, and no other one will be.
+_MOST_UNWRITABLE = 10
 
 
 @contextmanager
@@ -140,6 +56,7 @@ class _Stages:
     def first(self, job: Job) -> Ready[tuple[Result, Frame | None]]:
         """Read and decode a photo."""
         result = Result(job)
+        self.sink.tidy(job)
         if self.options.output.skip_existing and job.target != STD and Path(job.target).exists():
             result.status = "skipped"
             return Ready((result, None), None)
@@ -180,28 +97,6 @@ class _Stages:
         return result
 
 
-def read(job: Job) -> bytes:
-    """Read an input's bytes.
-
-    Raises:
-        InputError: It can't be read.
-    """
-    try:
-        data = sys.stdin.buffer.read() if job.source == STD else Path(job.source).read_bytes()
-    except OSError as e:
-        raise InputError(f"can't be read ({e.strerror or e})") from e
-    except ValueError as e:  # a NUL in the name
-        raise InputError(f"can't be read ({e})") from e
-    if not data:
-        raise InputError("is empty" if job.source != STD else "brought nothing")
-    return data
-
-
-def name_of(job: Job) -> str:
-    """Return an input's name as messages show it."""
-    return "stdin" if job.source == STD else printable(job.source)
-
-
 def run(
     plan: Plan,
     options: BatchOptions,
@@ -220,12 +115,14 @@ def run(
     Raises:
         WeightsError: The weights can't be had.
         DeviceError: The device, engine or precision can't be had.
-        InputError: The background picture can't be read.
+        InputError: The background picture can't be read, or too many photos are stuck.
+        OutputError: Result after result can't be written, or ``report`` can't report.
         Interrupted: Ctrl-C; what was under way has left nothing behind.
     """
     start = time.perf_counter()
     sink = Sink(overwrite=options.output.overwrite, stdout=stdout)
     summary = Summary()
+    unwritable = 0
     try:
         stages = _Stages(options, Predictor(options.network, quiet=options.run.quiet), sink)
         outcomes = flow(
@@ -234,31 +131,68 @@ def run(
             predictor=stages.predictor,
             last=stages.last,
             workers=worker_count(options.run.jobs),
+            limit=_limit(plan, options.run),
+            give_up=sink.give_up,
         )
         with progress(len(plan), unit="photo", quiet=options.run.quiet or options.run.json) as bar:
             for job, outcome in outcomes:
-                result = _result(job, outcome)
+                result = _result(job, outcome, options.run)
                 summary.add(result)
                 report(result)
                 bar.update()
+                unwritable = _count_unwritable(result, unwritable)
+                left = len(plan) - summary.counts.total()
+                if unwritable >= _MOST_UNWRITABLE and left:
+                    raise _stopped(result, left, options.run)
     except KeyboardInterrupt:
-        sink.abandon()
         raise Interrupted("stopped; finished photos are kept") from None
     finally:
+        sink.abandon()
         summary.seconds = time.perf_counter() - start
     return summary
 
 
-def _result(job: Job, outcome: Result | Exception) -> Result:
+def _limit(plan: Plan, options: RunOptions) -> float | None:
+    """Seconds for each photo; stdin alone may take as long as its writer likes."""
+    if len(plan) == 1 and next(iter(plan)).source == STD:
+        return None
+    return options.timeout
+
+
+def _result(job: Job, outcome: Result | Exception, options: RunOptions) -> Result:
     """Say what became of a job, and log what went wrong."""
     if isinstance(outcome, Result):
         return outcome
     error = outcome
     if isinstance(outcome, MemoryError):
         error = InputError("there isn't enough memory for this photo")
+    elif isinstance(outcome, TimeoutError):
+        error = InputError(f"took longer than {options.timeout:g} s; --timeout changes that")
     known = isinstance(error, U2cutError)
     text = str(error) if known else f"a bug in u2cut: {type(error).__name__}: {error}"
-    if not isinstance(error, OutputError):
+    if not text.startswith(printable(job.target)):
         text = f"{name_of(job)}: {text}"
     logger.error("%s", text, exc_info=None if known else error)
     return Result(job, status="failed", error=error)
+
+
+def _count_unwritable(result: Result, before: int) -> int:
+    """Count the results in a row that failed because of where they go, not what they are."""
+    if result.status == "skipped":
+        return before
+    cause = None if result.error is None else result.error.__cause__
+    if not isinstance(cause, OSError):
+        return 0
+    if isinstance(result.error, OutputError):
+        return before + 1 if cause.errno not in (errno.EEXIST, errno.ENAMETOOLONG) else 0
+    return before + 1 if cause.errno in (errno.EMFILE, errno.ENFILE) else 0
+
+
+def _stopped(result: Result, left: int, options: RunOptions) -> OutputError:
+    again = "--skip-existing"
+    if options.journal is not None:
+        again = f"--resume-from {printable(options.journal)}"
+    return OutputError(
+        f"stopped, for {_MOST_UNWRITABLE} photos in a row failed like the last one "
+        f"({result.error}); {left} are left: mend that, and run it again with {again}"
+    )

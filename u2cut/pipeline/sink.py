@@ -1,16 +1,28 @@
 """Where results go: a file that is whole or not there, or the guarded stdout."""
 
-import os
-import secrets
+import errno
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from u2cut.errors import OutputError
 from u2cut.pipeline.jobs import STD, Job
-from u2cut.stdio import printable
+from u2cut.pipeline.parts import Part, clear_dead, settle_folder
+from u2cut.stdio import logger, printable
 
-PART = ".u2cut-part"
+_REMEDIES = {
+    errno.EEXIST: "--overwrite replaces it",
+    errno.EACCES: "choose a folder that you may write to with -o",
+    errno.EPERM: "choose a folder that you may write to with -o",
+    errno.EROFS: "choose a folder that you may write to with -o",
+    errno.ENOSPC: "make room, or choose another disk with -o",
+    errno.EDQUOT: "make room, or choose another disk with -o",
+    errno.EFBIG: "the limit on file sizes is in the way: ulimit -f",
+    errno.EMFILE: "raise the limit with ulimit -n, or use fewer --jobs",
+    errno.ENFILE: "the whole system has too many open files",
+}
 
 
 class Sink:
@@ -26,8 +38,22 @@ class Sink:
         self._overwrite = overwrite
         self._stdout = stdout
         self._lock = threading.Lock()
-        self._parts: set[Path] = set()
+        self._parts: set[Part] = set()
         self._closed = False
+        self._given_up: set[str] = set()
+        self._tidied: set[int] = set()
+        self._made: set[int] = set()
+
+    def tidy(self, job: Job) -> None:
+        """Clear what dead runs left half written in a job's folder, once a folder."""
+        folder = job.folder
+        with self._lock:
+            if job.target == STD or hash(folder) in self._tidied:
+                return
+            self._tidied.add(hash(folder))
+        cleared = clear_dead(folder)
+        if cleared:
+            logger.info("%s: %d half-written files cleared away", printable(folder), cleared)
 
     def write(self, job: Job, data: bytes) -> None:
         """Write one result.
@@ -38,21 +64,14 @@ class Sink:
         if job.target == STD:
             self._write_stdout(data)
             return
-        target = Path(job.target)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = self._open_part(target.parent)
+            folder = self._folder(job)
+            with self._part(folder) as part:
+                part.fill(data)
+                self._publish(part, job)
+            settle_folder(folder)
         except OSError as e:
             raise _unwritable(job, e) from e
-        try:
-            part.write_bytes(data)
-            self._publish(part, target)
-        except OSError as e:
-            raise _unwritable(job, e) from e
-        finally:
-            part.unlink(missing_ok=True)
-            with self._lock:
-                self._parts.discard(part)
 
     def _write_stdout(self, data: bytes) -> None:
         if self._stdout is None:
@@ -62,47 +81,66 @@ class Sink:
             while view:
                 view = view[self._stdout.write(view) :]
         except OSError as e:
-            raise OutputError(f"stdout: {e.strerror}; the reader has gone away") from e
+            raise OutputError(f"stdout: {e.strerror}; nobody reads it") from e
 
-    def _open_part(self, folder: Path) -> Path:
+    def _folder(self, job: Job) -> str:
+        """Make the target's folder, once: one that has vanished since is a fault, not a wish."""
+        folder = job.folder
+        with self._lock:
+            if hash(folder) not in self._made:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                self._made.add(hash(folder))
+        return folder
+
+    @contextmanager
+    def _part(self, folder: str) -> Iterator[Part]:
         with self._lock:
             if self._closed:
                 raise InterruptedError("stopped")
-            part = folder / f".{secrets.token_hex(8)}{PART}"
-            # Not mkstemp: the umask decides who may read the result.
-            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            part = Part(folder)
             self._parts.add(part)
-            return part
+        try:
+            with part:
+                yield part
+        finally:
+            with self._lock:
+                self._parts.discard(part)
 
-    def _publish(self, part: Path, target: Path) -> None:
+    def _publish(self, part: Part, job: Job) -> None:
+        """Give the part its name; from here on it is a result."""
+        target = Path(job.target)
         with self._lock:
-            if self._closed:
+            if self._closed or job.target in self._given_up:
                 raise InterruptedError("stopped")
             if self._overwrite:
-                part.replace(target)
+                part.path.replace(target)
                 return
             try:
-                target.hardlink_to(part)
+                target.hardlink_to(part.path)
             except FileExistsError:
                 raise
             except OSError:
                 # No hard links here (FAT, some network folders): next best.
-                if target.exists():
-                    raise FileExistsError(17, "exists already") from None
-                part.replace(target)
+                if target.is_symlink() or target.exists():
+                    raise FileExistsError(errno.EEXIST, "exists already") from None
+                part.path.replace(target)
+
+    def give_up(self, job: Job) -> None:
+        """Write no result for this job any more, should one come after all."""
+        with self._lock:
+            self._given_up.add(job.target)
 
     def abandon(self) -> None:
         """Stop writing at once, and remove what is half written."""
         with self._lock:
             self._closed = True
             for part in self._parts:
-                part.unlink(missing_ok=True)
+                part.remove()
 
 
 def _unwritable(job: Job, e: OSError) -> OutputError:
-    remedy = {
-        FileExistsError: "; --overwrite replaces it",
-        PermissionError: "; choose a folder that you may write to with -o",
-    }.get(type(e), "")
+    remedy = _REMEDIES.get(e.errno or 0)
     reason = e.strerror or str(e)
-    return OutputError(f"{printable(job.target)}: can't be written ({reason}){remedy}")
+    return OutputError(
+        f"{printable(job.target)}: can't be written ({reason})" + (f"; {remedy}" if remedy else "")
+    )

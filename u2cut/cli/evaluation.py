@@ -132,10 +132,7 @@ def evaluate(options: EvalOptions, network: NetworkOptions) -> None:
         write = tables.as_text
         if options.json or options.markdown:
             write = tables.as_json if options.json else tables.as_markdown
-        try:
-            stdout.write(write(report).encode())
-        except OSError as e:
-            raise OutputError(f"stdout: {e.strerror}; the reader has gone away") from e
+        stdout.write(write(report).encode())
         _draw(report, options)
 
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from u2cut.errors import DeviceError
 
-# The last layers turn small differences into the map; they take a hundredth of the time.
-_KEPT_IN_FP32 = [f"side{k}" for k in range(1, 7)]
+# The first layer sees 256 shades at most, and the last ones turn small differences into the map:
+# together a few hundredths of the time.
+_KEPT_IN_FP32 = ["stage1.rebnconvin", *(f"side{k}" for k in range(1, 7))]
 
 
 def quantise(model: ov.Model, photos: Iterable[NDArray[np.float32]]) -> ov.Model:
-    """Return the network in int8, but for the side outputs and the fusion.
+    """Return the network in int8, but for the first layer, the side outputs and the fusion.
 
     Symmetric weights, asymmetric activations: NNCF's mixed preset.
 

@@ -1,41 +1,17 @@
-"""Small data sets that are drawn, not downloaded: ellipses on noisy grounds."""
+"""A data set for each test that asks for one."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-
-MakeSet = Callable[..., Path]
-
-
-def draw_pair(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return a photo (H, W, 3) and its mask (H, W): a coloured ellipse on a noisy ground."""
-    height, width = size
-    centre = (int(width * rng.uniform(0.35, 0.65)), int(height * rng.uniform(0.35, 0.65)))
-    axes = (int(width * rng.uniform(0.15, 0.3)), int(height * rng.uniform(0.15, 0.3)))
-    mask = np.zeros(size, np.uint8)
-    cv2.ellipse(mask, centre, axes, rng.uniform(0, 180), 0, 360, 255, -1)
-    photo = np.clip(rng.normal(70, 20, (*size, 3)), 0, 255).astype(np.uint8)
-    colour = np.array([230, 180, 60]) + rng.integers(-20, 20, 3)
-    photo[mask > 0] = colour
-    return photo, mask
+from ellipses import write_set
 
 
 @pytest.fixture
-def make_set(tmp_path: Path) -> MakeSet:
-    """Return a function that writes a data set of ``count`` pairs and returns its folder."""
+def make_set(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a set of this name and number of pairs."""
 
-    def make(name: str = "set", count: int = 6, size: tuple[int, int] = (70, 90)) -> Path:
-        folder = tmp_path / name
-        rng = np.random.default_rng(sum(map(ord, name)))
-        for part in ("images", "masks"):
-            (folder / part).mkdir(parents=True)
-        for i in range(count):
-            photo, mask = draw_pair(rng, size)
-            cv2.imwrite(str(folder / "images" / f"{i:03}.png"), photo[:, :, ::-1])
-            cv2.imwrite(str(folder / "masks" / f"{i:03}.png"), mask)
-        return folder
+    def make(name: str = "set", count: int = 6) -> Path:
+        return write_set(tmp_path / name, count, seed=sum(map(ord, name)))
 
     return make

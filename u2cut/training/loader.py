@@ -146,6 +146,7 @@ def batches(
             num_workers=workers,
             collate_fn=_collate,
             pin_memory=pin_memory,
+            generator=torch.Generator(),  # it must not draw from the run's
             worker_init_fn=_start_worker if workers else None,
             # A forked worker could inherit a lock that one of OpenCV's threads held.
             multiprocessing_context="spawn" if workers else None,

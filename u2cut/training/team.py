@@ -108,14 +108,14 @@ class SyncBatchNorm(nn.BatchNorm2d):
         """Normalise (B, C, H, W)."""
         if not self.training:
             return super().forward(input)
-        x = input.float()
-        moments = torch.stack([x.mean(dim=(0, 2, 3)), (x * x).mean(dim=(0, 2, 3))])
-        mean, square = _sum_over_team(moments) / dist.get_world_size()
-        var = (square - mean * mean).clamp_min(0)
-        self._follow(mean.detach(), var.detach(), x.numel() // x.shape[1] * dist.get_world_size())
+        x = input if input.dtype == torch.float64 else input.float()
+        world = dist.get_world_size()
+        mean = _sum_over_team(x.mean(dim=(0, 2, 3))) / world
+        centred = x - mean[:, None, None]
+        var = _sum_over_team(centred.square().mean(dim=(0, 2, 3))) / world
+        self._follow(mean.detach(), var.detach(), x.numel() // x.shape[1] * world)
         gain = self.weight * torch.rsqrt(var + self.eps)
-        shift = self.bias - mean * gain
-        out: Tensor = x * gain[:, None, None] + shift[:, None, None]
+        out: Tensor = centred * gain[:, None, None] + self.bias[:, None, None]
         return out.to(input.dtype)
 
     def _follow(self, mean: Tensor, var: Tensor, count: int) -> None:

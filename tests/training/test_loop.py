@@ -1,0 +1,198 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from u2cut.errors import DataError
+from u2cut.training.config import Network, Optimizer, Schedule, TrainConfig
+from u2cut.training.configfile import format_config
+from u2cut.training.loop import train
+from u2cut.weights.load import load_network
+
+TINY = TrainConfig(
+    model=Network.U2NETP,
+    batch_size=2,
+    resize=64,
+    crop=0,
+    workers=0,
+    log_every=1,
+    eval_every=100,
+    save_every=100,
+)
+RICH = replace(
+    TINY,
+    optimizer=Optimizer.ADAMW,
+    schedule=Schedule.COSINE,
+    ema=0.9,
+    clip=1.0,
+    accumulate=2,
+    rotation=10,
+    color_jitter=0.3,
+    val_split=0.3,
+    eval_every=3,
+    save_every=2,
+)
+
+
+def lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def checkpoint(run: Path, step: int):
+    import torch
+
+    return torch.load(run / "checkpoints" / f"step-{step:07d}.pt", weights_only=True)
+
+
+def assert_equal(a, b):
+    """Bit for bit, through nested dictionaries."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif hasattr(a, "equal"):
+        assert a.equal(b)
+    else:
+        assert a == b
+
+
+def start(run: Path, config: TrainConfig) -> subprocess.Popen:
+    recipe = run.parent / f"{run.name}.toml"
+    recipe.write_text(format_config(config))
+    command = [sys.executable, "-m", "u2cut", "train", "--config", recipe, "--out", run]
+    with run.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(command, stderr=log)
+
+
+def wait_for(found, process):
+    deadline = time.monotonic() + 120
+    while not found():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_killed_run_goes_on_to_the_very_same_weights(tmp_path, make_set):
+    config = replace(RICH, data=[make_set()], steps=8)
+    train(config, tmp_path / "whole")
+    process = start(tmp_path / "killed", config)
+    wait_for(lambda: (tmp_path / "killed/checkpoints/step-0000002.pt").exists(), process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed/checkpoints/step-0000008.pt").exists()
+    train(config, tmp_path / "killed", resume=True)
+    runs = [tmp_path / "whole", tmp_path / "killed"]
+    assert_equal(*(checkpoint(run, 8) for run in runs))
+    assert_equal(*(load_file(run / "model.safetensors") for run in runs))
+    told = [[{**r, "images_per_s": 0} for r in lines(run)] for run in runs]
+    assert told[0] == told[1]
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(tmp_path, make_set):
+    process = start(tmp_path / "run", replace(TINY, data=[make_set()], steps=100_000))
+    wait_for(lambda: (tmp_path / "run/metrics.jsonl").exists(), process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert "--resume" in (tmp_path / "run.log").read_text()
+    (saved,) = (tmp_path / "run/checkpoints").iterdir()
+    assert (
+        checkpoint(tmp_path / "run", int(saved.stem[5:]))["step"]
+        == lines(tmp_path / "run")[-1]["step"]
+    )
+
+
+def test_a_run_leaves_weights_that_load_with_what_they_are(tmp_path, make_set):
+    run = tmp_path / "run"
+    train(replace(RICH, data=[make_set("mugs")], steps=3), run)
+    with safe_open(run / "model.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert metadata["architecture"] == "u2netp"
+    assert metadata["input_size"] == "64"
+    assert (metadata["steps"], metadata["samples"], metadata["pairs"]) == ("3", "12", "4")
+    assert metadata["data"] == "mugs"
+    measured = next(r["val"] for r in lines(run) if "val" in r)
+    assert metadata["validation_iou"] == f"{measured['all']['iou']:.4f}"
+    network = load_network(run / "model.safetensors")
+    averaged = checkpoint(run, 3)["average"]
+    assert all(v.equal(averaged[k]) for k, v in network.state_dict().items())
+    card = (run / "model.md").read_text()
+    assert "mugs" in card
+    assert "optimizer" in card
+
+
+def test_pictures_show_the_progress(tmp_path, make_set):
+    import cv2
+
+    train(replace(RICH, data=[make_set()], steps=3), tmp_path / "run")
+    sheet = cv2.imread(str(tmp_path / "run/preview.png"))
+    assert sheet.shape == (20 + 2 * 128, 9 * 128, 3)
+    assert sheet[20:148, 128:256].max() == 255  # the truth of the first photo
+    assert cv2.imread(str(tmp_path / "run/curves.png")) is not None
+
+
+def test_the_loss_of_a_photo_falls(tmp_path, make_set):
+    train(replace(TINY, data=[make_set(count=1)], steps=12), tmp_path / "run")
+    fused = [record["loss"][0] for record in lines(tmp_path / "run")]
+    assert fused[-1] < 0.7 * fused[0]
+
+
+def test_without_validation_the_last_weights_are_kept(tmp_path, make_set):
+    train(replace(TINY, data=[make_set()], steps=2), tmp_path / "run")
+    weights = load_file(tmp_path / "run/model.safetensors")
+    assert_equal(weights, checkpoint(tmp_path / "run", 2)["network"])
+
+
+def test_epochs_count_the_data(tmp_path, make_set):
+    config = replace(TINY, data=[make_set(count=3)], epochs=2, data_weight=[2.0])
+    train(config, tmp_path / "run")
+    assert lines(tmp_path / "run")[-1]["step"] == 6  # 2 epochs × 3 photos × 2 times / 2 a batch
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_checkpoint(tmp_path, make_set):
+    config = replace(TINY, data=[make_set()], steps=5, lr=1e30, save_every=1)
+    with pytest.raises(DataError, match=r"step \d.*--lr"):
+        train(config, tmp_path / "run")
+    assert not list(tmp_path.glob("run/model.safetensors"))
+
+
+def test_two_processes_learn_what_one_learns_on_the_joint_batch(tmp_path, make_set):
+    config = replace(
+        TINY,
+        data=[make_set()],
+        steps=1,
+        batch_size=4,
+        accumulate=2,
+        sync_bn=True,
+        iou=1.0,
+    )
+    train(config, tmp_path / "one")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(format_config(config))
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
+    command += ["-m", "u2cut", "train", "--config", recipe, "--out", tmp_path / "two"]
+    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    one, two = (checkpoint(tmp_path / name, 1) for name in ("one", "two"))
+    # Adam's first moment after one step is a tenth of the gradient; its steps would hide errors.
+    for a, b in zip(*(moments(state) for state in (one, two)), strict=True):
+        assert (a - b).norm() <= 1e-3 * a.norm() + 1e-7
+    for key, value in one["network"].items():
+        if "running" in key:
+            assert (value - two["network"][key]).abs().max() <= 1e-4 * value.abs().max(), key
+
+
+def moments(state):
+    return [own["exp_avg"] for own in state["optimizer"]["state"].values()]

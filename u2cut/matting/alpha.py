@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from u2cut.matting.colour import separate
 from u2cut.matting.guided import Array, apply, guided_filter, lerp_rows, pixel_centres, resize
+from u2cut.matting.trimap import settle
 
 Method = Literal["fast", "best", "none"]
 
-SURE: Final = 0.02  # the map's distance from 0 or 1 that leaves no doubt
+SURE: Final = 0.01  # the map's distance from 0 or 1 that leaves no doubt
 _STRIP: Final = 128  # rows at a time at full resolution
 
 
-_MODELS: Final = (6.4, 12.8, 25.6)  # radii of the colour models, in units of doubt
 _GUIDE: Final = 3.2  # radius of the guided filter
 _EPSILON: Final = 1e-5  # its variance of colour
 _HAZE: Final = 0.05  # what is this near to 0 or 1 becomes 0 or 1
@@ -36,13 +36,18 @@ class _Effort:
     Attributes:
         pixels: At most so many in the small copy.
         rounds: How often the colour models learn, each time from the round before.
+        models: Radii of the colour models, in units of doubt.
     """
 
     pixels: int
     rounds: int
+    models: tuple[float, ...]
 
 
-_EFFORTS: Final = {"fast": _Effort(700_000, 1), "best": _Effort(2_500_000, 2)}
+_EFFORTS: Final = {
+    "fast": _Effort(700_000, 1, (6.4, 51.2)),
+    "best": _Effort(2_500_000, 2, (6.4, 12.8, 25.6)),
+}
 
 
 class _Prior:
@@ -89,6 +94,7 @@ def alpha_matte(
     if method == "none":
         return np.clip(resize(saliency, shape), 0, 1)
     alpha = np.zeros(shape, np.float32)
+    saliency = settle(saliency)
     window = _window(saliency, shape)
     if window is not None:
         prior = _Prior(saliency, shape, window)
@@ -124,10 +130,12 @@ def _refine(photo: NDArray[np.uint8], prior: _Prior, effort: _Effort, out: Array
     belief = prior.at(shape)
     unit = max(prior.pitch * scale, max(shape) / 320)
     sure = (belief > 1 - SURE).astype(np.float32) - (belief < SURE)
+    coefficients = np.zeros((*shape, 4), np.float32)
     for _ in range(effort.rounds):
-        belief = separate(colours, belief, tuple(_radius(unit, factor) for factor in _MODELS))
+        belief = separate(colours, belief, tuple(_radius(unit, f) for f in effort.models))
         belief[sure > 0], belief[sure < 0] = 1, 0
-    coefficients = guided_filter(colours, belief, _radius(unit, _GUIDE), _EPSILON)
+        coefficients = guided_filter(colours, belief, _radius(unit, _GUIDE), _EPSILON)
+        belief = np.clip(apply(coefficients, colours), 0, 1)
     _render(photo, coefficients, sure, out)
 
 

@@ -6,8 +6,10 @@ import numpy as np
 
 from u2cut.matting.guided import Array, apply, box_mean, products, resize, solve
 
-_TRUST: Final = 0.05  # weight of the prior's vote beside those of the models, each at most 1
+_TRUST: Final = 0.07  # weight of the prior's vote beside those of the models, each at most 1
 _PURITY: Final = 8  # a pixel is an example only if the prior is this sure: 0.9 counts as 0.43
+_ENOUGH: Final = 0.02  # share of each side in a window below which a model loses weight
+_CAUTION: Final = 4  # exponent that mutes models whose sides look alike
 _EPSILON: Final = 1e-5  # variance of sensor noise, (1/316)²
 _SAMPLES: Final = 8  # a window's radius in samples: larger windows skip pixels
 
@@ -71,8 +73,8 @@ def discriminant(
     fit = np.empty((*subject.shape, 4), np.float32)
     fit[..., :3] = direction / (distance + 1e-3)[..., None]
     fit[..., 3] = -(fit[..., :3] * mean_b).sum(axis=-1)
-    enough = np.clip(np.minimum(presence_s, presence_b) / 0.02, 0, 1)
-    return fit, enough * (distance / (4 + distance)) ** 2
+    enough = np.clip(np.minimum(presence_s, presence_b) / _ENOUGH, 0, 1)
+    return fit, enough * (distance / (4 + distance)) ** _CAUTION
 
 
 def _moments(colours: Array, weight: Array, radius: int) -> tuple[Array, Array, Array]:

@@ -10,6 +10,29 @@ BACKGROUND: Final = 0
 UNKNOWN: Final = 128
 FOREGROUND: Final = 255
 
+_REACH: Final = 1 / 20  # of the map's side: what is grey this far around is a region, no edge
+_DECISION: Final = 4
+
+
+def settle(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Push wide grey regions to a side, and leave narrow ones, the edges, as they are.
+
+    Where the network wavers over a whole region, half an alpha would show it as a ghost.
+
+    Args:
+        saliency: (h, w) float32 in [0, 1].
+
+    Returns:
+        (h, w) float32 in [0, 1].
+    """
+    reach = max(1, round(max(saliency.shape) * _REACH))
+    window = (2 * reach + 1, 2 * reach + 1)
+    p = np.clip(saliency, 1e-4, 1 - 1e-4)
+    greyness = cv2.blur(4 * p * (1 - p), window, borderType=cv2.BORDER_REFLECT)
+    gain = 1 + _DECISION * np.asarray(greyness, np.float32).reshape(p.shape) ** 4
+    odds = (p / (1 - p)) ** gain
+    return np.asarray(odds / (1 + odds), np.float32)
+
 
 def trimap(
     saliency: NDArray[np.float32], shape: tuple[int, int] | None = None

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
+from nursery import Nursery
 from pictures import EXAMPLES, Outcome, disc_photo
 from PIL import Image
 
@@ -79,3 +81,21 @@ def u2cut_process() -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
             )
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Start the command line in processes of its own, cheaply."""
+    with Nursery(tmp_path_factory.mktemp("streams")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve small photos whose results are large, 200 kB each."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(3)
+    for i in range(12):
+        pixels = rng.integers(0, 256, (200, 300, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:02}.jpg", quality=70)
+    return folder

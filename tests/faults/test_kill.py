@@ -1,0 +1,130 @@
+"""SIGKILL at any moment: what is there is whole, and the next run does exactly the rest."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from nursery import Nursery
+
+from u2cut.pipeline.tally import tally
+
+LITE = ("--model", "lite", "--size", "64", "--engine", "torch", "--jobs", "2")
+
+
+@pytest.fixture(scope="module")
+def whole(
+    nursery: Nursery, noise: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, bytes], float]:
+    """The results of a run that nobody disturbs, and its seconds."""
+    out = tmp_path_factory.mktemp("whole")
+    seconds = []
+    for _ in range(2):  # the first one is slower than those that will be killed
+        start = time.monotonic()
+        nursery.start("remove", noise, *LITE, "-o", out, "--overwrite")
+        assert nursery.wait() == 0, nursery.stderr
+        seconds.append(time.monotonic() - start)
+    return {path.name: path.read_bytes() for path in out.iterdir()}, seconds[-1]
+
+
+def results(out: Path) -> dict[str, bytes]:
+    if not out.exists():
+        return {}
+    return {p.name: p.read_bytes() for p in out.iterdir() if p.suffix != ".u2cut-part"}
+
+
+def kill_and_go_on(
+    nursery: Nursery, noise: Path, whole: dict[str, bytes], out: Path, delay: float, resume: bool
+) -> str:
+    """Kill a run after a delay, look at what it left, let the next run finish; say what it met."""
+    journal = out.with_suffix(".journal")
+    command = ("remove", noise, *LITE, "-o", out, "--json")
+    nursery.start(*command, "--journal", journal)
+    time.sleep(delay)
+    nursery.kill()
+    killed = nursery.wait() == -signal.SIGKILL
+    left = results(out)
+    assert left.items() <= whole.items(), "only whole results"
+    parts = len(list(out.glob(".*"))) if out.exists() else 0
+
+    resume = resume and journal.exists()
+    recorded = tally(journal).ok if journal.exists() else 0
+    assert recorded <= len(left), "the journal claims no more than there is"
+    how = ("--resume-from", journal) if resume else ("--skip-existing",)
+    nursery.start(*command, *how)
+    assert nursery.wait() == 0, nursery.stderr
+    records = [json.loads(line) for line in nursery.stdout.splitlines()]
+    done = {Path(r["output"]).name for r in records if r["status"] == "ok"}
+    assert done == whole.keys() - left.keys(), "exactly the rest"
+    assert len(records) == 12 - (recorded if resume else 0)
+    assert results(out) == whole
+    assert sorted(path.name for path in out.iterdir()) == sorted(whole), "no part is left"
+    return "after the end" if not killed else f"{parts} parts" if parts else "between"
+
+
+@pytest.mark.parametrize("kill", range(5))
+def test_a_killed_run_leaves_whole_results_and_the_next_does_the_rest(
+    nursery: Nursery,
+    noise: Path,
+    whole: tuple[dict[str, bytes], float],
+    tmp_path: Path,
+    kill: int,
+) -> None:
+    delay = random.Random(kill).uniform(0.2, 1) * whole[1]
+    kill_and_go_on(nursery, noise, whole[0], tmp_path / "out", delay, resume=bool(kill % 2))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_hundred_random_kills(
+    nursery: Nursery, noise: Path, whole: tuple[dict[str, bytes], float], tmp_path: Path
+) -> None:
+    met = set()
+    for kill in range(100):
+        delay = random.Random(1000 + kill).uniform(0.1, 1) * whole[1]
+        out = tmp_path / f"{kill}"
+        met.add(kill_and_go_on(nursery, noise, whole[0], out, delay, resume=bool(kill % 2)))
+    assert met - {"after the end", "between"}, "some kills hit a file half written"
+
+
+WRITES_AND_DIES = """
+import os, signal, sys
+from u2cut.pipeline.jobs import Job
+from u2cut.pipeline.sink import Sink
+moment, target = sys.argv[1:]
+real = getattr(os, moment)
+def dies(*arguments, **named):
+    if moment == "write":
+        real(arguments[0], arguments[1][:500])
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(os, moment, dies)
+Sink(overwrite=False).write(Job("", target), b"whole" * 200)
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "there"), [("write", False), ("fsync", False), ("link", False), ("unlink", True)]
+)
+def test_a_kill_between_any_two_steps_of_writing_leaves_all_or_nothing(
+    tmp_path: Path, moment: str, there: bool
+) -> None:
+    target = tmp_path / "a.png"
+    died = subprocess.run([sys.executable, "-c", WRITES_AND_DIES, moment, target], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert target.exists() == there
+    if there:
+        assert target.read_bytes() == b"whole" * 200
+    assert len(list(tmp_path.glob(".*.u2cut-part"))) == 1
+
+    from u2cut.pipeline.jobs import Job
+    from u2cut.pipeline.sink import Sink
+
+    sink = Sink(overwrite=True)
+    sink.tidy(Job("", str(target)))
+    sink.write(Job("", str(target)), b"whole" * 200)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert target.read_bytes() == b"whole" * 200

@@ -22,7 +22,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        usual = part.stat().st_mode
         write(part)
+        part.chmod(usual)  # safetensors would let nobody else read it
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
         part.replace(path)

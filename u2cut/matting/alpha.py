@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from u2cut.matting.colour import separate
 from u2cut.matting.guided import Array, apply, guided_filter, lerp_rows, pixel_centres, resize
-from u2cut.matting.trimap import settle
+from u2cut.matting.trimap import SURE, settle
 
 Method = Literal["fast", "best", "none"]
 
-SURE: Final = 0.01  # the map's distance from 0 or 1 that leaves no doubt
 _STRIP: Final = 128  # rows at a time at full resolution
 
 
@@ -46,7 +45,7 @@ class _Effort:
 
 _EFFORTS: Final = {
     "fast": _Effort(700_000, 1, (6.4, 51.2)),
-    "best": _Effort(2_500_000, 2, (6.4, 12.8, 25.6)),
+    "best": _Effort(2_500_000, 2, (3.2, 12.8, 51.2)),
 }
 
 
@@ -131,8 +130,10 @@ def _refine(photo: NDArray[np.uint8], prior: _Prior, effort: _Effort, out: Array
     unit = max(prior.pitch * scale, max(shape) / 320)
     sure = (belief > 1 - SURE).astype(np.float32) - (belief < SURE)
     coefficients = np.zeros((*shape, 4), np.float32)
-    for _ in range(effort.rounds):
-        belief = separate(colours, belief, tuple(_radius(unit, f) for f in effort.models))
+    for done in range(effort.rounds):
+        vote = separate(colours, belief, tuple(_radius(unit, f) for f in effort.models))
+        # The mean of two rounds beats either.
+        belief = np.asarray((belief + vote) / 2 if done else vote, np.float32)
         belief[sure > 0], belief[sure < 0] = 1, 0
         coefficients = guided_filter(colours, belief, _radius(unit, _GUIDE), _EPSILON)
         belief = np.clip(apply(coefficients, colours), 0, 1)

@@ -1,12 +1,18 @@
 """Tidying a matte: specks, holes, the main subject, the edge."""
 
+from typing import Final
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_FAINT: Final = 0.1  # alpha below this ties no pieces together, nor above its complement gaps
+
 
 def clean(alpha: NDArray[np.float32], share: float = 0.02) -> NDArray[np.float32]:
     """Remove specks and fill holes smaller than ``share`` of the subject (``--clean``).
+
+    A gap that touches the photo's border is no hole.
 
     Args:
         alpha: Straight alpha, (H, W) float32 in [0, 1].
@@ -15,13 +21,15 @@ def clean(alpha: NDArray[np.float32], share: float = 0.02) -> NDArray[np.float32
     Returns:
         (H, W) float32 in [0, 1].
     """
-    pieces, areas = _components(alpha > 0.5)
-    limit = share * max(areas[1:], default=0)
-    result = alpha.copy()
-    result[areas[pieces] < limit] = 0
-    gaps, areas = _components(alpha <= 0.5)
-    result[(gaps > 0) & (areas[gaps] < limit)] = 1
-    return result
+    pieces, areas = _nearest_piece(alpha > _FAINT)
+    limit = share * float(areas.max())
+    result = np.where((areas < limit)[pieces], np.float32(0), alpha)
+    inside = result < 1 - _FAINT
+    gaps, areas = _nearest_piece(inside)
+    small = areas < limit
+    for edge in np.s_[0, :], np.s_[-1, :], np.s_[:, 0], np.s_[:, -1]:
+        small[gaps[edge][inside[edge]]] = False
+    return np.where(small[gaps] & inside, np.float32(1), result)
 
 
 def largest(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -33,11 +41,9 @@ def largest(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         (H, W) float32 in [0, 1].
     """
-    pieces, areas = _components(alpha > 0)
-    if len(areas) <= 2:
-        return alpha.copy()
+    pieces, _ = _nearest_piece(alpha > _FAINT)
     opacity = np.bincount(pieces.ravel(), alpha.ravel())
-    return np.where(pieces == 1 + int(opacity[1:].argmax()), alpha, np.float32(0))
+    return np.where(pieces == int(opacity.argmax()), alpha, np.float32(0))
 
 
 def feather(alpha: NDArray[np.float32], pixels: float) -> NDArray[np.float32]:
@@ -72,8 +78,17 @@ def erode(alpha: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
     return np.asarray(cv2.erode(alpha, disc), np.float32)
 
 
-def _components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Label the 8-connected pieces; label 0 is the rest. Return the labels and their areas."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    areas = np.asarray(stats[:, cv2.CC_STAT_AREA], np.int32)
-    return np.asarray(labels, np.int32), areas
+def _nearest_piece(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Label each pixel with the connected piece it belongs to, or the nearest one.
+
+    Returns:
+        Labels from 1, or 0 everywhere without a piece, (H, W); each piece's area, by label.
+    """
+    if not mask.any():
+        return np.zeros(mask.shape, np.int32), np.zeros(1, np.intp)
+    outside = (~mask).astype(np.uint8)
+    _, labels = cv2.distanceTransformWithLabels(
+        outside, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_CCOMP
+    )
+    found = np.asarray(labels, np.int32).reshape(mask.shape)
+    return found, np.bincount(found[mask], minlength=int(found.max()) + 1)

@@ -10,6 +10,8 @@ BACKGROUND: Final = 0
 UNKNOWN: Final = 128
 FOREGROUND: Final = 255
 
+SURE: Final = 0.01  # distance from 0 or 1 that leaves no doubt
+
 _REACH: Final = 1 / 20  # of the map's side: what is grey this far around is a region, no edge
 _DECISION: Final = 4
 
@@ -39,8 +41,8 @@ def trimap(
 ) -> NDArray[np.uint8]:
     """Sort the pixels into background, unknown and foreground.
 
-    The band is where the map wavers, widened in proportion to the map's own pixels, so it
-    keeps its place on the photo whatever the photo's size.
+    The unknown band is as wide as the map's doubt, whatever the photo's size; outside of it the
+    mattes are 0 or 1.
 
     Args:
         saliency: Saliency map of any resolution, (h, w) float32 in [0, 1].
@@ -49,14 +51,12 @@ def trimap(
     Returns:
         (height, width) uint8: 0 background, 128 unknown, 255 foreground.
     """
-    reach = max(1, round(max(saliency.shape) / 100))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    subject = (saliency > 0.5).astype(np.uint8)
-    sure = cv2.erode((saliency > 0.9).astype(np.uint8), kernel)
-    possible = cv2.dilate((saliency > 0.1).astype(np.uint8) | subject, kernel)
-    regions = np.full(saliency.shape, UNKNOWN, np.uint8)
-    regions[sure > 0] = FOREGROUND
-    regions[possible == 0] = BACKGROUND
     height, width = shape or saliency.shape
-    grown = cv2.resize(regions, (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(grown, np.uint8)
+    settled = settle(saliency)
+    # Minimum and maximum around each pixel of the map: its doubt reaches one pixel further.
+    low = cv2.resize(cv2.erode(settled, np.ones((3, 3))), (width, height))
+    high = cv2.resize(cv2.dilate(settled, np.ones((3, 3))), (width, height))
+    regions = np.full((height, width), UNKNOWN, np.uint8)
+    regions[np.asarray(low).reshape(regions.shape) > 1 - SURE] = FOREGROUND
+    regions[np.asarray(high).reshape(regions.shape) < SURE] = BACKGROUND
+    return regions

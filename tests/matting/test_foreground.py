@@ -16,7 +16,7 @@ def soft_disc(size: int, radius: float, softness: float) -> Map:
     return np.clip((radius - np.hypot(x, y)) / softness + 0.5, 0, 1).astype(np.float32)
 
 
-@pytest.mark.parametrize("size", [200, 1600])
+@pytest.mark.parametrize("size", [200, 900])
 def test_the_old_background_leaves_the_soft_edge(size: int) -> None:
     alpha = soft_disc(size, size / 4, size / 10)
     rng = np.random.default_rng(4)
@@ -56,7 +56,7 @@ def test_colours_are_unchanged_where_alpha_is_sure(height: int, width: int, seed
     assert np.array_equal(photo, before)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (10_000, 3), (3, 10_000)])
+@pytest.mark.parametrize("shape", [(1, 1), (2_000, 3), (3, 2_000)])
 def test_photos_of_any_shape(shape: tuple[int, int]) -> None:
     photo = np.zeros((*shape, 3), np.uint8)
     assert foreground(photo, np.full(shape, 0.5, np.float32)).shape == photo.shape

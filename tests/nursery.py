@@ -26,6 +26,7 @@ for line in sys.stdin:
             os.dup2(os.open(path, flags, 0o600), number)
         os._exit(run(words))
     print(child, flush=True)
+    sys.stdin.readline()  # until then, its number stays its own
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -35,11 +36,14 @@ class Nursery:
 
     Args:
         folder: Where the streams of the processes go.
+        stdout: Where stdout goes instead, such as to a named pipe.
         stderr: Where stderr goes instead, such as to a terminal.
     """
 
-    def __init__(self, folder: Path, stderr: Path | None = None) -> None:
-        self._files = folder / "stdout", stderr or folder / "stderr"
+    def __init__(
+        self, folder: Path, *, stdout: Path | None = None, stderr: Path | None = None
+    ) -> None:
+        self._files = stdout or folder / "stdout", stderr or folder / "stderr"
         self._mother = subprocess.Popen(
             [sys.executable, "-c", _SCRIPT],
             stdin=subprocess.PIPE,
@@ -52,14 +56,11 @@ class Nursery:
     def start(self, *words: object, **limits: int) -> None:
         """Start a process, with limits on its resources: ``RLIMIT_FSIZE=1000``."""
         line = json.dumps([[str(word) for word in words], *map(str, self._files), limits])
-        assert self._mother.stdin is not None
-        self._mother.stdin.write(line + "\n")
-        self._mother.stdin.flush()
-        self._child = int(self._answer())
+        self._child = int(self._answer(line))
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to the process that was started; it may have ended."""
-        os.kill(self._child, number)  # its own number isn't free before wait()
+        os.kill(self._child, number)
 
     def run(self, *words: object, **limits: int) -> int:
         """Start a process, and wait for it."""
@@ -68,7 +69,7 @@ class Nursery:
 
     def wait(self) -> int:
         """Return its exit code, or the negative number of the signal that ended it."""
-        return int(self._answer())
+        return int(self._answer("wait"))
 
     @property
     def stdout(self) -> str:
@@ -80,8 +81,11 @@ class Nursery:
         """What the last process said."""
         return self._files[1].read_text()
 
-    def _answer(self) -> str:
+    def _answer(self, line: str) -> str:
+        assert self._mother.stdin is not None
         assert self._mother.stdout is not None
+        self._mother.stdin.write(line + "\n")
+        self._mother.stdin.flush()
         return self._mother.stdout.readline()
 
     def __enter__(self) -> Self:

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from u2cut.errors import OutputError
@@ -116,25 +116,6 @@ def printable(text: object) -> str:
     )
 
 
-class _Forgiving(io.TextIOBase):
-    """A stderr whose terminal may go away without costing the work."""
-
-    def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):
-            return sys.stderr.write(text)
-        return 0
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-
-    def isatty(self) -> bool:
-        return sys.stderr.isatty()
-
-    def fileno(self) -> int:
-        return sys.stderr.fileno()
-
-
 class Progress(Protocol):
     """A progress bar's face."""
 
@@ -167,6 +148,6 @@ def progress(
         unit_divisor=1024 if unit == "B" else 1000,
         disable=quiet or not sys.stderr.isatty(),
         dynamic_ncols=True,
-        file=_Forgiving(),
+        file=sys.stderr,
     ) as bar:
         yield bar

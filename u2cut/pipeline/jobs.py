@@ -269,6 +269,8 @@ class _Planner:
 
     def _listed(self, path: str) -> Iterator[str]:
         separator = b"\0" if self.options.null else b"\n"
+        if path == STD and sys.stdin is None:
+            raise InputError("stdin is closed: there is no list to read")
         try:
             with open(sys.stdin.fileno() if path == STD else path, "rb", closefd=path != STD) as f:
                 rest = b""

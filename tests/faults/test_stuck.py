@@ -1,0 +1,45 @@
+"""Photos that never end, that end late, and inputs that are no files."""
+
+import os
+import time
+from pathlib import Path
+
+from nursery import Nursery
+
+LITE = ("--model", "lite", "--size", "64", "--engine", "torch")
+
+
+def test_a_stuck_photo_fails_alone_and_what_it_brings_late_is_not_written(
+    nursery: Nursery, noise: Path, tmp_path: Path
+) -> None:
+    late, good, out = tmp_path / "late.jpg", tmp_path / "good.jpg", tmp_path / "out"
+    for pipe in (late, good):
+        os.mkfifo(pipe)
+    command = ("remove", late, good, noise / "00.jpg", *LITE, "-o", out, "--jobs", 1)
+    nursery.start(*command, "--timeout", 2)
+    end = time.monotonic() + 120
+    while "late.jpg: took longer than 2 s; --timeout" not in nursery.stderr:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    photo = (noise / "01.jpg").read_bytes()
+    late.write_bytes(photo)  # somebody still reads it: the thread that was given up
+    good.write_bytes(photo)
+    assert nursery.wait() == 8
+    assert sorted(path.name for path in out.iterdir()) == ["00.png", "good.png"]
+
+
+def test_a_folder_with_pipes_loops_and_links_that_lead_nowhere_is_gone_through(
+    nursery: Nursery, noise: Path, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
+    (folder / "round").symlink_to(folder)
+    (folder / "device.jpg").symlink_to("/dev/zero")
+    (folder / "link.jpg").symlink_to(noise / "00.jpg")
+    assert nursery.run("remove", folder, "-r", *LITE, "-o", out) == 0
+    assert [path.name for path in out.iterdir()] == ["link.png"]
+    for name in ("pipe", "loop", "gone", "device"):
+        assert f"{name}.jpg: is left out" in nursery.stderr

@@ -72,6 +72,12 @@ class Nursery:
         return int(self._answer("wait"))
 
     @property
+    def address_space(self) -> int:
+        """Bytes of address space that a process has at its start."""
+        pages = int(Path(f"/proc/{self._mother.pid}/statm").read_text().split()[0])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    @property
     def stdout(self) -> str:
         """What the last process wrote."""
         return self._files[0].read_text()

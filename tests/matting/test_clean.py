@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -79,6 +79,7 @@ def test_an_even_matte_stays_as_it_is(value: int) -> None:
         assert np.allclose(result, alpha, atol=1e-6)
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 24), st.integers(1, 24), st.integers(0, 2**32 - 1))
 def test_any_matte_stays_in_range_and_cleaning_never_invents_shades(
     height: int, width: int, seed: int

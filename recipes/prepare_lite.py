@@ -9,6 +9,7 @@ changes). Which names are for validation is read from validation.txt; --split wr
 
 import argparse
 import random
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -94,7 +95,10 @@ def others(collected: Path) -> list[Path]:
 
 
 def choose(photos: dict[str, list[Path]], alike: dict[Path, int]) -> list[str]:
-    """Draw validation names by whole clusters, the small ones first."""
+    """Draw validation names; photos with many near-duplicates come last.
+
+    What is alike to a photo that is held back is left out of training altogether.
+    """
     rng = random.Random(20)
     members = defaultdict(list)
     for path, number in alike.items():
@@ -161,7 +165,9 @@ def main() -> None:
         elif path.parent.name == "unlabelled":
             link(path, arguments.out / "unlabelled" / path.name)
     for folder in sorted(arguments.out.glob("*/*/images")):
-        print(f"{len(list(folder.iterdir())):5} {folder.parent.relative_to(arguments.out)}")
+        sys.stdout.write(
+            f"{len(list(folder.iterdir())):5} {folder.parent.relative_to(arguments.out)}\n"
+        )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ one piece of a plausible size. OUT gets images (links) and masks, where 128 mean
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
@@ -87,7 +88,7 @@ def main() -> None:
         link.unlink(missing_ok=True)
         link.symlink_to(path.resolve())
         kept += 1
-    print(f"{kept} of {len(photos)} photos labelled")
+    sys.stdout.write(f"{kept} of {len(photos)} photos labelled\n")
 
 
 if __name__ == "__main__":

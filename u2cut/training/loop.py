@@ -183,15 +183,16 @@ def _autocast(config: TrainConfig, team: Team) -> AbstractContextManager[object]
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a flag; the second one acts as before."""
+    """Turn SIGINT and SIGTERM into a flag; a second Ctrl-C acts as before."""
     stopped = False
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def stop(number: int, frame: object) -> None:
         nonlocal stopped
         stopped = True
-        signal.signal(number, before[signal.Signals(number)])
-        logger.warning("stopping after this step; interrupt again to stop at once")
+        if number == signal.SIGINT:  # torchrun repeats its SIGTERM, a user means it
+            signal.signal(number, before[signal.SIGINT])
+            logger.warning("stopping after this step; interrupt again to stop at once")
 
     for number in before:
         signal.signal(number, stop)

@@ -41,7 +41,7 @@ def kill_and_go_on(
     journal = out.with_suffix(".journal")
     command = ("remove", noise, *LITE, "-o", out, "--json")
     nursery.start(*command, "--journal", journal)
-    enough, end = chance.randrange(12), time.monotonic() + 120
+    enough, end = chance.randrange(12), time.monotonic() + 900
     while len(results(out)) < enough:
         assert time.monotonic() < end, nursery.stderr
         time.sleep(0.001)

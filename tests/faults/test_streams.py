@@ -23,7 +23,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def wait_for_a_result(out: Path) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 250
     while not (out.is_dir() and any(out.glob("*.png"))):
         assert time.monotonic() < end
         time.sleep(0.01)

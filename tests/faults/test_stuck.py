@@ -17,7 +17,7 @@ def test_a_stuck_photo_fails_alone_and_what_it_brings_late_is_not_written(
         os.mkfifo(pipe)
     command = ("remove", late, good, noise / "00.jpg", *LITE, "-o", out, "--jobs", 1)
     nursery.start(*command, "--timeout", 2)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 250
     while "late.jpg: took longer than 2 s; --timeout" not in nursery.stderr:
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -43,3 +43,9 @@ def test_a_folder_with_pipes_loops_and_links_that_lead_nowhere_is_gone_through(
     assert [path.name for path in out.iterdir()] == ["link.png"]
     for name in ("pipe", "loop", "gone", "device"):
         assert f"{name}.jpg: is left out" in nursery.stderr
+
+
+def test_a_background_without_end_is_refused(nursery: Nursery, noise: Path, tmp_path: Path) -> None:
+    command = ("remove", noise / "00.jpg", *LITE, "-o", tmp_path / "a.png")
+    assert nursery.run(*command, "--background-image", "/dev/zero") == 3
+    assert "/dev/zero (the background): is a device" in nursery.stderr

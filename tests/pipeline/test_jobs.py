@@ -202,3 +202,44 @@ def test_a_plan_returns_what_was_put_in_again_and_again(pairs: list[tuple[str, s
         for job in jobs:
             spooled._append(job)
         assert list(spooled) == list(spooled) == jobs
+
+
+def test_a_pattern_goes_through_folders_but_not_through_links_in_circles(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("round", "again", "and again"):
+        (tree / name).symlink_to(tree)
+    (tree / "inside" / "[e].jpg").touch()
+    (tree / ".hidden").mkdir()
+    (tree / ".hidden" / "f.jpg").touch()
+    photos = ["b.jpg", "inside/[e].jpg"]
+    found = planned(f"{tree}/**/*.jpg", output="out/")
+    assert [source for source, _ in found] == [f"{tree}/{name}" for name in photos]
+    monkeypatch.chdir(tree)
+    assert [source for source, _ in planned("**/*.jpg", output="out/")] == photos
+
+
+def test_a_folders_entries_that_are_no_files_are_left_out(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "link.jpg").symlink_to("a.jpg")
+    names = [Path(job[0]).name for job in planned(tmp_path, output="out/")]
+    assert names == ["a.jpg", "link.jpg"]
+
+
+def test_what_is_finished_is_left_out_and_its_output_not_looked_for(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").touch()  # would be refused: neither --overwrite nor --skip-existing
+    with plan(
+        (str(tmp_path),),
+        InputOptions(),
+        OutputOptions(output=str(out)),
+        label="cutout",
+        is_finished=lambda source, target: source.endswith("a.jpg") and target.endswith("a.png"),
+    ) as jobs:
+        assert [Path(job.source).name for job in jobs] == ["b.jpg"]
+        assert jobs.finished == 1

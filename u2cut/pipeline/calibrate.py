@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from u2cut.engines.base import open_engine
 from u2cut.errors import DeviceError, InputError
 from u2cut.imaging.decode import decode
-from u2cut.pipeline.jobs import READABLE
+from u2cut.pipeline.jobs import READABLE, Job
 from u2cut.pipeline.options import InputOptions
+from u2cut.pipeline.read import read
 from u2cut.saliency import prepare
 from u2cut.stdio import logger, printable
 
@@ -56,9 +57,11 @@ def _inputs(photos: Sequence[Path], size: int) -> NDArray[np.float32]:
     for file in _chosen(photos):
         try:
             frame = decode(
-                file.read_bytes(), max_pixels=InputOptions().max_pixels, least_size=(size, size)
+                read(Job(str(file), "")),
+                max_pixels=InputOptions().max_pixels,
+                least_size=(size, size),
             )
-        except (OSError, InputError) as e:
+        except InputError as e:
             logger.warning("%s is left out: %s", printable(file), e)
             continue
         inputs.append(prepare(frame.image, size))

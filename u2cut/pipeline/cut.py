@@ -17,6 +17,7 @@ from u2cut.imaging.encode import encode
 from u2cut.imaging.notation import parse_color
 from u2cut.pipeline.jobs import FORMATS, Job
 from u2cut.pipeline.options import InputOptions, Product, RenderOptions
+from u2cut.pipeline.read import read
 from u2cut.pipeline.sink import Sink
 from u2cut.stdio import printable
 
@@ -196,7 +197,9 @@ class Cutout:
         """
         kind = format or FORMATS.get(Path(path).suffix.lower())
         if kind is None:
-            raise UsageError(f"{path}: the ending names no format; use {' '.join(FORMATS)}")
+            raise UsageError(
+                f"{printable(path)}: the ending names no format; use {' '.join(FORMATS)}"
+            )
         data = self.encoded(self.pixels(), kind, quality=quality, compression=compression)
         Sink(overwrite=True).write(Job("", str(path)), data)
 
@@ -225,11 +228,7 @@ def backdrop_of(options: RenderOptions) -> NDArray[np.uint8] | None:
         return None
     path = options.cutout.background_image
     try:
-        frame = decode(path.read_bytes(), max_pixels=InputOptions().max_pixels)
-    except OSError as e:
-        raise InputError(f"{printable(path)}: the background can't be read ({e.strerror})") from e
+        data = read(Job(str(path), ""))
+        return decode(data, max_pixels=InputOptions().max_pixels).image
     except InputError as e:
-        raise InputError(f"{printable(path)}: {e}") from e
-    if frame.alpha is None:
-        return frame.image
-    return composite.over(frame.image, frame.alpha, (255, 255, 255))  # as browsers show it
+        raise InputError(f"{printable(path)} (the background): {e}") from e

@@ -230,7 +230,7 @@ class _Planner:
 
     def _matching(self, pattern: str) -> Iterator[_Source]:
         found = False
-        for text in sorted(glob.iglob(pattern, recursive=True)):
+        for text in _matches(pattern):
             found = True
             yield from self._file_or_folder(text)
         if not found:
@@ -370,6 +370,25 @@ class _Planner:
                     f"{printable(job.target)}: the output of {printable(job.source)} would "
                     "replace another input; choose another -o"
                 )
+
+
+def _matches(pattern: str) -> list[str]:
+    """Expand a pattern as ``glob`` does, but without following links to folders under ``**``.
+
+    A folder with two links to itself would have more paths than anyone can list.
+    """
+    parts = pattern.split("/")
+    if "**" not in parts:
+        return sorted(glob.iglob(pattern))
+    at = parts.index("**")
+    below = "/".join(parts[at + 1 :]) or "*"
+    found: set[str] = set()
+    for root in glob.glob("/".join(parts[:at]) + "/") if at else [""]:
+        for folder, inside, _ in os.walk(root or "."):
+            inside[:] = [name for name in inside if not name.startswith(".")]
+            beside = folder if root else folder[2:]  # "./a" is written "a"
+            found.update(_matches(os.path.join(glob.escape(beside), below)))
+    return sorted(found)
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

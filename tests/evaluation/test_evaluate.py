@@ -1,5 +1,5 @@
 import itertools
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import cv2
 import numpy as np
@@ -57,7 +57,8 @@ def test_maps_in_files_are_scored_in_order(pairs, tmp_path):
     assert [outcome.pair for outcome in outcomes] == pairs
     for pair, path, outcome in zip(pairs, maps, outcomes, strict=True):
         saliency, truth = (cv2.imread(str(p), cv2.IMREAD_GRAYSCALE) for p in (path, pair.mask))
-        assert outcome.photo.scores == score(saliency, truth).scores
+        alone = score(saliency, truth).scores  # OpenCV's filters differ by 1e-10 between runs
+        assert asdict(outcome.photo.scores) == pytest.approx(asdict(alone), abs=1e-7)
 
 
 def test_a_network_sees_batches_and_its_maps_come_back_in_order(pairs):

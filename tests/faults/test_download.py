@@ -112,7 +112,7 @@ def test_a_bad_source_is_named_with_its_reason_and_the_next_one_serves(
     began = time.monotonic()
     with pytest.raises(WeightsError, match=reason) as caught:
         fetch(spec_for(switch), limits=hasty)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 60  # no hang, on a busy machine either
     assert server.url(switch) in str(caught.value)
     assert "u2cut weights import FILE" in str(caught.value)
     assert str(home) in str(caught.value)

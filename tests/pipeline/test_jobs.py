@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from u2cut.errors import InputError, OutputError, UsageError
-from u2cut.pipeline.jobs import STD, Job, Plan, plan
+from u2cut.pipeline.inputs import STD
+from u2cut.pipeline.jobs import Job, Plan, plan
 from u2cut.pipeline.options import Format, InputOptions, OutputOptions
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from u2cut.errors import OutputError
-from u2cut.pipeline.jobs import STD, Job
+from u2cut.pipeline.inputs import STD
+from u2cut.pipeline.jobs import Job
 from u2cut.pipeline.parts import Part
 from u2cut.pipeline.sink import Sink
 

@@ -14,7 +14,8 @@ import typer
 from u2cut import stdio
 from u2cut.cli.options import takes
 from u2cut.errors import OutputError, UsageError
-from u2cut.pipeline.jobs import STD, Plan, plan
+from u2cut.pipeline.inputs import STD
+from u2cut.pipeline.jobs import Plan, plan
 from u2cut.pipeline.options import (
     BatchOptions,
     CutoutOptions,

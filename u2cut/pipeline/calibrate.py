@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from u2cut.engines.base import open_engine
 from u2cut.errors import DeviceError, InputError
 from u2cut.imaging.decode import decode
-from u2cut.pipeline.jobs import READABLE, Job
+from u2cut.pipeline.inputs import READABLE
+from u2cut.pipeline.jobs import Job
 from u2cut.pipeline.options import InputOptions
 from u2cut.pipeline.read import read
 from u2cut.saliency import prepare

@@ -4,10 +4,7 @@ A plan holds a few bytes an input, however many there are: the jobs themselves a
 an unnamed temporary file.
 """
 
-import contextlib
-import glob
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,18 +12,11 @@ from pathlib import Path
 from typing import IO, Self
 
 from u2cut.errors import InputError, OutputError, UsageError
+from u2cut.pipeline.inputs import READABLE, STD, Source, find_sources
 from u2cut.pipeline.options import Format, InputOptions, OutputOptions
-from u2cut.stdio import logger, printable
+from u2cut.stdio import printable
 
-STD = "-"
-
-# The endings that a folder is searched for, and those that may be written.
-# fmt: off
-READABLE = frozenset((
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif",
-    ".avif", ".heic", ".heif",
-))
-# fmt: on
+# The endings that may be written.
 FORMATS = {
     ".png": Format.PNG,
     ".webp": Format.WEBP,
@@ -96,14 +86,6 @@ class Plan:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A photo's path, and its place in the tree under OUT."""
-
-    path: str
-    relative: str
 
 
 def plan(
@@ -183,7 +165,7 @@ class _Planner:
         return not Path(target).suffix
 
     def fill(self) -> None:
-        for source in self._sources():
+        for source in find_sources(self.inputs, self.options, output=self.output.output):
             self._add(source)
         if len(self.plan) == 1:
             self._refuse_missing_input()
@@ -208,92 +190,7 @@ class _Planner:
                 "name a folder"
             )
 
-    # From inputs to sources
-
-    def _sources(self) -> Iterator[_Source]:
-        for text in self.inputs:
-            if text == STD:
-                yield _Source(STD, "stdin")
-            elif glob.has_magic(text) and not os.path.lexists(text):
-                yield from self._matching(text)
-            else:
-                yield from self._file_or_folder(text)
-        if self.options.from_file is not None:
-            for text in self._listed(self.options.from_file):
-                yield _Source(text, os.path.basename(text))
-
-    def _file_or_folder(self, text: str) -> Iterator[_Source]:
-        if os.path.isdir(text):
-            yield from self._in_folder(text)
-        else:
-            yield _Source(text, os.path.basename(text))
-
-    def _matching(self, pattern: str) -> Iterator[_Source]:
-        found = False
-        for text in _matches(pattern):
-            found = True
-            yield from self._file_or_folder(text)
-        if not found:
-            yield _Source(pattern, os.path.basename(pattern))
-
-    def _in_folder(self, root: str) -> Iterator[_Source]:
-        output = None
-        if self.folder and self.output.output is not None:
-            output = os.path.realpath(self.output.output)
-        stack = [root]
-        while stack:
-            folder = stack.pop()
-            try:
-                with os.scandir(folder) as entries:
-                    found = sorted(entries, key=lambda e: e.name)
-            except OSError as e:
-                logger.warning("%s: can't be listed (%s)", printable(folder), e.strerror)
-                continue
-            below = []
-            for entry in found:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    # Results of an earlier run aren't photos of this one.
-                    if self.options.recursive and os.path.realpath(entry.path) != output:
-                        below.append(entry.path)
-                elif self._looks_like_photo(entry.name) and _is_file(entry):
-                    yield _Source(entry.path, os.path.relpath(entry.path, root))
-            stack.extend(reversed(below))
-
-    def _looks_like_photo(self, name: str) -> bool:
-        stem, ending = os.path.splitext(name)
-        if self.output.output is None and stem.endswith((".cutout", ".mask")):
-            return False
-        return ending.lower() in READABLE
-
-    def _listed(self, path: str) -> Iterator[str]:
-        separator = b"\0" if self.options.null else b"\n"
-        if path == STD and sys.stdin is None:
-            raise InputError("stdin is closed: there is no list to read")
-        try:
-            with open(sys.stdin.fileno() if path == STD else path, "rb", closefd=path != STD) as f:
-                rest = b""
-                while chunk := f.read(1 << 16):
-                    *entries, rest = (rest + chunk).split(separator)
-                    yield from self._entries(entries)
-                yield from self._entries([rest])
-        except OSError as e:
-            raise InputError(f"{printable(path)}: the list can't be read ({e.strerror})") from e
-
-    def _entries(self, entries: list[bytes]) -> Iterator[str]:
-        for entry in entries:
-            text = entry if self.options.null else entry.rstrip(b"\r")
-            if b"\0" in text:
-                raise InputError(
-                    f"{printable(self.options.from_file)}: the list holds NUL bytes; use -0"
-                )
-            if text:
-                yield os.fsdecode(text)
-
-    # From sources to jobs
-
-    def _add(self, source: _Source) -> None:
+    def _add(self, source: Source) -> None:
         job = Job(source.path, self._target_of(source))
         if job.target != STD:
             self._refuse_shared_target(job)
@@ -305,7 +202,7 @@ class _Planner:
         if self.output.overwrite and source.path != STD and (at := _identity(source.path)):
             self.input_files.add(at)
 
-    def _target_of(self, source: _Source) -> str:
+    def _target_of(self, source: Source) -> str:
         target = self.output.output
         if target is None:
             if source.path == STD:
@@ -370,35 +267,6 @@ class _Planner:
                     f"{printable(job.target)}: the output of {printable(job.source)} would "
                     "replace another input; choose another -o"
                 )
-
-
-def _matches(pattern: str) -> list[str]:
-    """Expand a pattern as ``glob`` does, but without following links to folders under ``**``.
-
-    A folder with two links to itself would have more paths than anyone can list.
-    """
-    parts = pattern.split("/")
-    if "**" not in parts:
-        return sorted(glob.iglob(pattern))
-    at = parts.index("**")
-    below = "/".join(parts[at + 1 :]) or "*"
-    found: set[str] = set()
-    for root in glob.glob("/".join(parts[:at]) + "/") if at else [""]:
-        for folder, inside, _ in os.walk(root or "."):
-            inside[:] = [name for name in inside if not name.startswith(".")]
-            beside = folder if root else folder[2:]  # "./a" is written "a"
-            found.update(_matches(os.path.join(glob.escape(beside), below)))
-    return sorted(found)
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether a folder's entry is a file, or a link to one; say so if it isn't."""
-    with contextlib.suppress(OSError):  # a link that leads to itself
-        if entry.is_file():
-            return True
-    kind = "a link that leads nowhere" if entry.is_symlink() else "no file"
-    logger.warning("%s: is left out, for it is %s", printable(entry.path), kind)
-    return False
 
 
 def _identity(path: str) -> tuple[int, int] | None:

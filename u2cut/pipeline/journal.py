@@ -14,7 +14,7 @@ from typing import Self
 
 from u2cut import __version__
 from u2cut.errors import InputError, OutputError
-from u2cut.pipeline.jobs import STD
+from u2cut.pipeline.inputs import STD
 from u2cut.pipeline.outcome import Result
 from u2cut.pipeline.parts import lock
 from u2cut.stdio import printable

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from u2cut.errors import InputError
-from u2cut.pipeline.jobs import STD, Job
+from u2cut.pipeline.inputs import STD
+from u2cut.pipeline.jobs import Job
 from u2cut.stdio import printable
 
 MOST_BYTES = 2 << 30

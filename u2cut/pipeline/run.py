@@ -18,7 +18,8 @@ from u2cut.errors import InputError, Interrupted, OutputError, U2cutError
 from u2cut.imaging.decode import Frame, decode
 from u2cut.pipeline.cut import Cutout, backdrop_of
 from u2cut.pipeline.flow import Ready, flow, worker_count
-from u2cut.pipeline.jobs import STD, Job, Plan
+from u2cut.pipeline.inputs import STD
+from u2cut.pipeline.jobs import Job, Plan
 from u2cut.pipeline.options import BatchOptions, Format, Product, RunOptions
 from u2cut.pipeline.outcome import Result, Summary
 from u2cut.pipeline.predictor import Looked, Predictor

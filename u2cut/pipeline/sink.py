@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from u2cut.errors import OutputError
-from u2cut.pipeline.jobs import STD, Job
+from u2cut.pipeline.inputs import STD
+from u2cut.pipeline.jobs import Job
 from u2cut.pipeline.parts import Part, clear_dead, settle_folder
 from u2cut.stdio import logger, printable
 

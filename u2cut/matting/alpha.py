@@ -2,8 +2,9 @@
 
 The map says where the subject is, the photo where its edge runs. Around the subject a small copy
 of the photo is taken; on it, local colour models learn from the pixels that the map is sure of
-and decide on those it isn't (`colour`); a guided filter turns the result into local functions of
-colour, which are then applied to the photo itself, strip by strip, wherever alpha isn't sure.
+and decide on those it isn't (`colour`), within what the map reaches nearby (`trimap.believe`); a
+guided filter turns the result into local functions of colour, which are then applied to the photo
+itself, strip by strip, wherever alpha isn't sure.
 """
 
 import math
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from u2cut.matting.colour import separate
 from u2cut.matting.guided import Array, apply, guided_filter, lerp_rows, pixel_centres, resize
-from u2cut.matting.trimap import SURE, settle
+from u2cut.matting.trimap import SURE, Belief, believe
 
 Method = Literal["fast", "best", "none"]
 
@@ -50,30 +51,37 @@ _EFFORTS: Final = {
 
 
 class _Prior:
-    """The saliency map over a window of the photo.
+    """What the map says, over a window of the photo.
 
     Attributes:
         pitch: Pixels of the photo to one of the map.
     """
 
-    def __init__(
-        self, saliency: Array, shape: tuple[int, int], window: tuple[slice, slice]
-    ) -> None:
-        self._saliency = saliency
+    def __init__(self, belief: Belief, shape: tuple[int, int], window: tuple[slice, slice]) -> None:
+        self._belief = belief
         self._shape = shape
         self._window = window
-        self.pitch = math.sqrt(shape[0] * shape[1] / saliency.size)
+        self.pitch = math.sqrt(shape[0] * shape[1] / belief.alpha.size)
 
-    def at(self, shape: tuple[int, int]) -> Array:
-        """Sample the window's map at (height, width), bilinearly."""
-        sampled = self._saliency
+    def at(self, shape: tuple[int, int]) -> Belief:
+        """Sample the window at (height, width); where the map is sure, alpha is bound to it."""
+        alpha, floor, ceiling = (
+            self._sample(field, shape)
+            for field in (self._belief.alpha, self._belief.floor, self._belief.ceiling)
+        )
+        floor[alpha > 1 - SURE] = 1
+        ceiling[alpha < SURE] = 0
+        return Belief(alpha, floor, ceiling)
+
+    def _sample(self, field: Array, shape: tuple[int, int]) -> Array:
+        """Sample bilinearly at (height, width)."""
         for axis in (0, 1):
-            part, full, count = self._window[axis], self._shape[axis], self._saliency.shape[axis]
+            part, full, count = self._window[axis], self._shape[axis], len(field)
             span = (part.stop - part.start) / full * count
             centres = (np.arange(shape[axis]) + 0.5) / shape[axis] * span
             positions = centres + part.start / full * count - 0.5
-            sampled = np.ascontiguousarray(lerp_rows(sampled, positions).T)
-        return np.clip(sampled, 0, 1)
+            field = np.ascontiguousarray(lerp_rows(field, positions).T)
+        return np.clip(field, 0, 1)
 
 
 def alpha_matte(
@@ -93,10 +101,10 @@ def alpha_matte(
     if method == "none":
         return np.clip(resize(saliency, shape), 0, 1)
     alpha = np.zeros(shape, np.float32)
-    saliency = settle(saliency)
-    window = _window(saliency, shape)
+    belief = believe(saliency)
+    window = _window(belief.alpha, shape)
     if window is not None:
-        prior = _Prior(saliency, shape, window)
+        prior = _Prior(belief, shape, window)
         _refine(image[window], prior, _EFFORTS[method], alpha[window])
     return alpha
 
@@ -126,18 +134,18 @@ def _refine(photo: NDArray[np.uint8], prior: _Prior, effort: _Effort, out: Array
     scale = min(1.0, math.sqrt(effort.pixels / out.size))
     shape = max(1, round(height * scale)), max(1, round(width * scale))
     colours = _shrink(photo, shape)
-    belief = prior.at(shape)
+    bounds = prior.at(shape)
+    belief = bounds.alpha
     unit = max(prior.pitch * scale, max(shape) / 320)
-    sure = (belief > 1 - SURE).astype(np.float32) - (belief < SURE)
     coefficients = np.zeros((*shape, 4), np.float32)
     for done in range(effort.rounds):
         vote = separate(colours, belief, tuple(_radius(unit, f) for f in effort.models))
         # A second vote counts a third: two rounds so mixed beat either.
         belief = belief + np.float32(1 / 3) * (vote - belief) if done else vote
-        belief[sure > 0], belief[sure < 0] = 1, 0
+        belief = np.clip(belief, bounds.floor, bounds.ceiling)
         coefficients = guided_filter(colours, belief, _radius(unit, _GUIDE), _EPSILON)
         belief = np.clip(apply(coefficients, colours), 0, 1)
-    _render(photo, coefficients, sure, out)
+    _render(photo, coefficients, bounds, out)
 
 
 def _radius(unit: float, factor: float) -> int:
@@ -153,21 +161,22 @@ def _shrink(photo: NDArray[np.uint8], shape: tuple[int, int]) -> Array:
     return photo.astype(np.float32) * np.float32(1 / 255) - np.float32(0.5)
 
 
-def _render(photo: NDArray[np.uint8], coefficients: Array, sure: Array, out: Array) -> None:
+def _render(photo: NDArray[np.uint8], coefficients: Array, bounds: Belief, out: Array) -> None:
     """Apply the linear functions to the photo where alpha isn't sure, strip by strip."""
     height, width = out.shape
-    rows = pixel_centres(height, sure.shape[0])
+    rows = pixel_centres(height, len(coefficients))
     for top in range(0, height, _STRIP):
         strip = slice(top, min(height, top + _STRIP))
         shape = strip.stop - strip.start, width
-        bound = resize(lerp_rows(sure, rows[strip]), shape)
-        out[strip] = (bound + 1) / 2
-        columns = np.flatnonzero((np.abs(bound) < 1).any(axis=0))
+        floor, ceiling = (
+            resize(lerp_rows(field, rows[strip]), shape) for field in (bounds.floor, bounds.ceiling)
+        )
+        out[strip] = floor
+        columns = np.flatnonzero((floor < ceiling).any(axis=0))
         if not len(columns):
             continue
         part = slice(int(columns[0]), int(columns[-1]) + 1)
         fit = resize(lerp_rows(coefficients, rows[strip]), shape)[:, part]
         alpha = apply(fit, _shrink(photo[strip, part], (shape[0], part.stop - part.start)))
         alpha = (alpha - _HAZE) / (1 - 2 * _HAZE)
-        bound = bound[:, part]
-        np.clip(alpha, np.maximum(bound, 0), 1 + np.minimum(bound, 0), out=out[strip, part])
+        np.clip(alpha, floor[:, part], ceiling[:, part], out=out[strip, part])

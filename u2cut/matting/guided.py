@@ -18,9 +18,12 @@ _DIAGONAL: Final = (0, 3, 5)
 
 
 def box_mean(values: Array, radius: int) -> Array:
-    """Mean over (2·radius + 1)² windows, mirrored at the borders; any number of channels."""
-    side = 2 * radius + 1
-    mean = cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT)
+    """Mean over (2·radius + 1)² windows, mirrored at the borders; any number of channels.
+
+    A window reaches no further than the image is long: more would only mirror it once again.
+    """
+    height, width = (2 * min(radius, length) + 1 for length in values.shape[:2])
+    mean = cv2.blur(values, (width, height), borderType=cv2.BORDER_REFLECT)
     return np.asarray(mean, np.float32).reshape(values.shape)
 
 

@@ -1,5 +1,6 @@
 """What the map is sure of: background, foreground, and the unknown band between them."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -13,7 +14,50 @@ FOREGROUND: Final = 255
 SURE: Final = 0.01  # distance from 0 or 1 that leaves no doubt
 
 _REACH: Final = 1 / 20  # of the map's side: what is grey this far around is a region, no edge
-_DECISION: Final = 4
+_DECISION: Final = 2
+_EDGE: Final = 0.055  # of the map's side: so far from the map's outline an edge may be
+_DENIED: Final = 0.15  # what the map gives less than this all around is no subject
+_FREE: Final = 0.5  # where it gives more than this somewhere around, the photo decides
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What the map says about alpha.
+
+    Attributes:
+        alpha: The best guess, (h, w) float32 in [0, 1].
+        floor: The least that alpha can be, (h, w) float32 in [0, 1].
+        ceiling: The most that it can be, (h, w) float32 in [0, 1].
+    """
+
+    alpha: NDArray[np.float32]
+    floor: NDArray[np.float32]
+    ceiling: NDArray[np.float32]
+
+
+def believe(saliency: NDArray[np.float32]) -> Belief:
+    """Read the map: decide wide grey regions, and bound what colours may change.
+
+    A faint map over a whole region is no faint subject, and a map that is nearly sure has no
+    holes, whatever the colours there look like: alpha keeps to what the map reaches nearby.
+
+    Args:
+        saliency: (h, w) float32 in [0, 1].
+    """
+    settled = settle(saliency)
+    reach = max(1, round(max(saliency.shape) * _EDGE))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    least, most = (
+        np.asarray(cv2.GaussianBlur(extreme, (0, 0), reach / 4), np.float32).reshape(settled.shape)
+        for extreme in (cv2.erode(settled, disc), cv2.dilate(settled, disc))
+    )
+    floor, ceiling = 1 - _allowed(1 - least), _allowed(most)
+    return Belief(np.clip(settled, floor, ceiling), floor, ceiling)
+
+
+def _allowed(most: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much alpha may be where the map reaches ``most`` nearby."""
+    return np.clip((most - np.float32(_DENIED)) / np.float32(_FREE - _DENIED), 0, 1)
 
 
 def settle(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -52,7 +96,7 @@ def trimap(
         (height, width) uint8: 0 background, 128 unknown, 255 foreground.
     """
     height, width = shape or saliency.shape
-    settled = settle(saliency)
+    settled = believe(saliency).alpha
     # Minimum and maximum around each pixel of the map: its doubt reaches one pixel further.
     low = cv2.resize(cv2.erode(settled, np.ones((3, 3))), (width, height))
     high = cv2.resize(cv2.dilate(settled, np.ones((3, 3))), (width, height))

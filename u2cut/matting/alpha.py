@@ -45,8 +45,8 @@ class _Effort:
 
 
 _EFFORTS: Final = {
-    "fast": _Effort(700_000, 1, (6.4, 51.2)),
-    "best": _Effort(2_500_000, 2, (3.2, 12.8, 51.2)),
+    "fast": _Effort(700_000, 2, (6.4, 51.2)),
+    "best": _Effort(2_500_000, 3, (3.2, 12.8, 51.2)),
 }
 
 
@@ -140,7 +140,7 @@ def _refine(photo: NDArray[np.uint8], prior: _Prior, effort: _Effort, out: Array
     coefficients = np.zeros((*shape, 4), np.float32)
     for done in range(effort.rounds):
         vote = separate(colours, belief, tuple(_radius(unit, f) for f in effort.models))
-        # A second vote counts a third: two rounds so mixed beat either.
+        # A later vote counts a third: rounds so mixed beat each of them.
         belief = belief + np.float32(1 / 3) * (vote - belief) if done else vote
         belief = np.clip(belief, bounds.floor, bounds.ceiling)
         coefficients = guided_filter(colours, belief, _radius(unit, _GUIDE), _EPSILON)

@@ -9,6 +9,7 @@ a process of its own, on a disk that is warm.
 """
 
 import argparse
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -19,14 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-
-import numpy as np
-import torch
-from PIL import Image
-from safetensors.torch import save_file
-
-from u2cut.model import VARIANTS, U2Net
-from u2cut.pipeline.bench import example_photo
 
 U2CUT = [sys.executable, "-m", "u2cut"]
 
@@ -60,10 +53,14 @@ class Stage:
         return str(self.root / name)
 
 
+# What rembg does without -a: no edge refinement, no clean colours.
+PLAIN = ("--matting", "none", "--no-decontaminate")
+
+
 def one(engine: str) -> Callable[[Stage], list[str]]:
     return lambda s: [
         *U2CUT, "remove", str(s.photo), "-o", s.out("ours.png"), "--overwrite", "-q",
-        "--weights", str(s.weights), "--size", "320", "--engine", engine, "--matting", "none",
+        "--weights", str(s.weights), "--size", "320", "--engine", engine, *PLAIN,
     ]  # fmt: skip
 
 
@@ -82,7 +79,6 @@ def rembg_folder(*options: str) -> Callable[[Stage], list[str]]:
     return lambda s: ["p", "-m", s.weights.stem, *options, str(s.folder), s.out("theirs/")]
 
 
-PLAIN = ("--matting", "none")
 SITUATIONS = {
     "one-openvino": Situation("u2netp", one("openvino"), rembg_one(), 4.0),
     "one-torch": Situation("u2netp", one("torch"), rembg_one(), 2.2),
@@ -114,30 +110,45 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float
     return seconds, usage.ru_maxrss / unit
 
 
-def prepare(root: Path, network: str, photos: int) -> Stage:
-    """Write the weights, their ONNX, a photo of 12 megapixels and a folder of 6."""
-    stage = Stage(root, root / f"{network}.safetensors")
+def prepare(stage: Stage, network: str, photos: int) -> None:
+    """Write the weights, their ONNX, a photo of 12 megapixels and a folder of 6.
+
+    Run in a process of its own: a child's peak memory is at least that of its parent at the fork.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image
+    from safetensors.torch import save_file
+
+    from u2cut.model import VARIANTS, U2Net
+    from u2cut.pipeline.bench import example_photo
+
     torch.manual_seed(0)
     save_file(U2Net(VARIANTS[network]).state_dict(), stage.weights)
-    onnx = root / f"{network}.onnx"
-    subprocess.run([*U2CUT, "export", "--weights", stage.weights, "-o", onnx, "-q"], check=True)
+    onnx = stage.weights.with_suffix(".onnx")
+    export = [*U2CUT, "export", "--weights", stage.weights, "-o", onnx, "-q"]
+    subprocess.run(export, check=True, stdout=subprocess.DEVNULL)
     stage.photo.write_bytes(example_photo(12))
     stage.folder.mkdir()
     rng = np.random.default_rng(0)
     with Image.open(stage.photo) as image:
-        six = image.resize((2828, 2121))
+        six = np.asarray(image.resize((2828, 2121)))
     for i in range(photos):
         # Shifted, so that no cache of any kind helps.
-        moved = np.roll(np.asarray(six), rng.integers(0, 300, 2), axis=(0, 1))
+        moved = np.roll(six, rng.integers(0, 300, 2), axis=(0, 1))
         Image.fromarray(moved).save(stage.folder / f"{i:02}.jpg", quality=90)
-    return stage
 
 
 def compare(name: str, rembg: str, runs: int, photos: int) -> None:
     """Measure one situation and print its row."""
     situation = SITUATIONS[name]
     with tempfile.TemporaryDirectory() as scratch:
-        stage = prepare(Path(scratch), situation.network, photos)
+        stage = Stage(Path(scratch), Path(scratch) / f"{situation.network}.safetensors")
+        preparing = multiprocessing.get_context("spawn").Process(
+            target=prepare, args=(stage, situation.network, photos)
+        )
+        preparing.start()
+        preparing.join()
         environment = os.environ | {
             "U2NET_HOME": scratch,
             "MODEL_CHECKSUM_DISABLED": "1",

@@ -1,4 +1,4 @@
-"""Make the README's picture: examples and their cutouts on white, black and a checkerboard.
+"""Make the README's pictures: examples and their cutouts; a photo that shows the limits.
 
 python docs/pictures.py
 """
@@ -46,3 +46,9 @@ if __name__ == "__main__":
         sheet.paste(r, (0, top))
         top += r.height
     sheet.save(ROOT / "docs" / "before-after.jpg", quality=88)
+
+    coffee = remover.remove(ROOT / "examples" / "coffee.jpg")
+    limits = Image.fromarray(np.hstack([coffee.photo.image, coffee.composite("white")]))
+    limits.resize((900, 300), Image.Resampling.LANCZOS).save(
+        ROOT / "docs" / "limits.jpg", quality=85
+    )

@@ -11,7 +11,7 @@ from ellipses import write_set
 from u2cut.training.config import Network, Optimizer, Precision, Schedule, TrainConfig
 from u2cut.training.loop import train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SMALL = TrainConfig(
     model=Network.U2NETP,

@@ -8,7 +8,7 @@ import pytest
 from u2cut.errors import DataError, OutputError
 from u2cut.pairs import Pair, find_pairs
 from u2cut.training import cache as module
-from u2cut.training.cache import cache_pairs, cache_photos, read_pair
+from u2cut.training.cache import cache_pairs, cache_photos, read_example
 
 
 def write(folder, stem, photo, mask):
@@ -50,7 +50,7 @@ def test_photos_are_squashed_to_the_size_asked_for(tmp_path, pair):
 
 def test_nothing_is_decoded_twice(tmp_path, pair, monkeypatch):
     first = cache_pairs(tmp_path / "cache", [pair], 64, ignore=None)
-    monkeypatch.setattr(module, "read_pair", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(module, "read_example", lambda *_: pytest.fail("decoded again"))
     second = cache_pairs(tmp_path / "cache", [pair], 64, ignore=None)
     assert np.array_equal(first.photo(0), second.photo(0))
 
@@ -84,7 +84,14 @@ def test_pairs_at_fault_are_named_and_the_others_kept(tmp_path, pair):
     pairs = [other_size, empty, unknown, pair, zero_one, broken, gone]
     cache = cache_pairs(tmp_path / "cache", pairs, 16, ignore=200)
     assert cache.kept == [3]
-    said = ["8×9, its photo 8×8", "empty", "empty", "0 and 1", "broken-photo.png", "gone-mask.png"]
+    said = [
+        "8×9, but its photo is 8×8",
+        "empty",
+        "empty",
+        "0 and 1",
+        "broken-photo.png",
+        "gone-mask.png",
+    ]
     assert len(cache.problems) == len(said)
     assert all(text in line for text, line in zip(said, cache.problems, strict=True))
 
@@ -93,7 +100,7 @@ def test_a_masks_alpha_channel_is_the_mask(tmp_path):
     rgba = np.zeros((8, 8, 4), np.uint8)
     rgba[:4, :, 3] = 255
     pair = write(tmp_path, "a", np.zeros((8, 8, 3), np.uint8), rgba)
-    assert read_pair(pair, None)[1][[0, 7], 0].tolist() == [255, 0]
+    assert read_example(pair, None)[1][[0, 7], 0].tolist() == [255, 0]
 
 
 def test_backgrounds_need_no_masks(tmp_path, pair):
@@ -109,8 +116,8 @@ def test_an_unwritable_place_is_an_output_error(tmp_path, pair):
 
 def test_a_real_set_goes_through(tmp_path, make_set):
     pairs = find_pairs([make_set(count=3)])
-    photo, mask, known = read_pair(pairs[0], None)
+    photo, mask, known = read_example(pairs[0], None)
     assert photo.shape == (70, 90, 3)
     assert mask.shape == known.shape == (70, 90)
     with pytest.raises(DataError, match="nowhere"):
-        read_pair(Pair("set/x", tmp_path / "nowhere.png", pairs[0].mask), None)
+        read_example(Pair("set/x", tmp_path / "nowhere.png", pairs[0].mask), None)

@@ -39,15 +39,16 @@ class Levels:
     def of(cls, saliency: NDArray[np.uint8]) -> "Levels":
         """Look at a map, (H, W) uint8."""
         least, greatest = int(saliency.min()), int(saliency.max())
+        return cls.between(least, greatest) if greatest > least else cls.between(0, 255)
+
+    @classmethod
+    def between(cls, low: int, high: int) -> "Levels":
+        """Stretch the levels from ``low`` to ``high``; 0 and 255 leave a map as it is."""
         values = np.arange(256) / 255
-        if greatest > least:
-            values = (values - values[least]) / (values[greatest] - values[least])
-            low, span = least, greatest - least
-        else:
-            low, span = 0, 255
+        values = (values - values[low]) / (values[high] - values[low])
         thresholds = (np.clip(values, 0, 1) * 255).astype(np.uint8)
-        positive = 2 * (np.arange(256) - low) >= span  # in integers: no rounding at one half
-        return cls(low, span, values, thresholds, positive)
+        positive = 2 * (np.arange(256) - low) >= high - low  # in integers: exact at one half
+        return cls(low, high - low, values, thresholds, positive)
 
 
 @dataclass(frozen=True)

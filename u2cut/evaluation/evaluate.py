@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2cut.errors import DataError
-from u2cut.evaluation.files import read_frame, read_grey, read_truth
 from u2cut.evaluation.metrics import PhotoScores, score
 from u2cut.imaging.composite import eight_bits
 from u2cut.imaging.decode import Frame
+from u2cut.masks import read_grey, read_pair, read_truth
 from u2cut.pairs import Pair, files_by_stem, refuse
 from u2cut.stdio import printable
 
@@ -98,10 +98,7 @@ def judge_network(
     """
 
     def open_(pair: Pair) -> _Opened:
-        frame, truth = read_frame(pair.image), read_truth(pair.mask)
-        if frame.image.shape[:2] != truth.shape:
-            (height, width), (h, w) = truth.shape, frame.image.shape[:2]
-            raise DataError(f"{printable(pair.mask)}: {width}×{height}, but its photo is {w}×{h}")
+        frame, truth = read_pair(pair)
         return _Opened(pair, truth, frame, network.prepare(frame.image))
 
     def look(photos: Iterator[_Opened | Fault]) -> Iterator[_Seen | Fault]:

@@ -1,7 +1,6 @@
 """A photo's scores, and their means over a data set."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import cv2
 import numpy as np
@@ -12,8 +11,7 @@ from u2cut.evaluation.boundary import boundary_f
 from u2cut.evaluation.matte import MatteScores, is_smooth, is_soft, matte_scores
 from u2cut.evaluation.structure import quadrant_counts, s_measure
 from u2cut.evaluation.weighted import weighted_f
-
-SUBJECT_ABOVE: Final = 127  # a truth's greater levels are the subject
+from u2cut.masks import SUBJECT_ABOVE
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from u2cut.evaluation.curves import f_beta
-from u2cut.evaluation.files import read_frame, read_truth
 from u2cut.evaluation.summary import THUMBNAIL, Bad, SetScores
+from u2cut.masks import read_frame, read_truth
 from u2cut.stdio import printable
 
 _CAPTION: Final = 24

@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.errors import DataError, InputError, OutputError
-from u2cut.imaging.composite import eight_bits
-from u2cut.imaging.decode import Frame, decode
+from u2cut.errors import DataError, OutputError
+from u2cut.masks import SUBJECT_ABOVE, read_frame, read_pair
 from u2cut.pairs import Pair
 from u2cut.saliency import shrink
 from u2cut.stdio import printable, progress
@@ -28,7 +26,6 @@ Bytes = NDArray[np.uint8]
 
 KNOWN: Final = 255
 
-_NO_LIMIT: Final = 2**40  # in pixels: training data aren't sent in by strangers
 _CHANNELS: Final[dict[str, tuple[int, ...]]] = {"photos": (3,), "masks": (), "known": ()}
 
 
@@ -74,22 +71,8 @@ class Cache:
         return np.asarray(self._part("known")[index])
 
 
-def read_frame(path: Path) -> Frame:
-    """Read a picture.
-
-    Raises:
-        DataError: It can't be read.
-    """
-    try:
-        return decode(path.read_bytes(), max_pixels=_NO_LIMIT)
-    except OSError as e:
-        raise DataError(f"{printable(path)}: can't be read ({e.strerror})") from e
-    except InputError as e:
-        raise DataError(f"{printable(path)}: {e}") from e
-
-
-def read_pair(pair: Pair, ignore: int | None) -> tuple[Bytes, Bytes, Bytes]:
-    """Read a photo and its mask, and check them.
+def read_example(pair: Pair, ignore: int | None) -> tuple[Bytes, Bytes, Bytes]:
+    """Read a photo and its mask, and check that there is something to learn from them.
 
     Args:
         pair: The files.
@@ -101,22 +84,13 @@ def read_pair(pair: Pair, ignore: int | None) -> tuple[Bytes, Bytes, Bytes]:
     Raises:
         DataError: They can't be trained on; the message names the file and says why.
     """
-    photo, truth = read_frame(pair.image).image, read_frame(pair.mask)
-    if truth.alpha is not None:
-        mask = eight_bits(truth.alpha)
-    else:
-        mask = np.asarray(cv2.cvtColor(truth.image, cv2.COLOR_RGB2GRAY), np.uint8)
-    name, (height, width) = printable(pair.mask), mask.shape
-    if photo.shape[:2] != mask.shape:
-        raise DataError(f"{name}: {width}×{height}, its photo {photo.shape[1]}×{photo.shape[0]}")
-    if int(mask.max()) == 1:
-        raise DataError(f"{name}: its values are 0 and 1; a mask's go from 0 to 255")
+    frame, mask = read_pair(pair)
     known = np.full_like(mask, KNOWN)
     if ignore is not None:
         known[mask == ignore] = 0
-    if not ((mask > 127) & (known > 0)).any():
-        raise DataError(f"{name}: empty, nothing is marked as the subject")
-    return photo, mask, known
+    if not ((mask > SUBJECT_ABOVE) & (known > 0)).any():
+        raise DataError(f"{printable(pair.mask)}: empty, nothing is marked as the subject")
+    return frame.image, mask, known
 
 
 def cache_pairs(folder: Path, pairs: Sequence[Pair], size: int, ignore: int | None) -> Cache:
@@ -134,7 +108,7 @@ def cache_pairs(folder: Path, pairs: Sequence[Pair], size: int, ignore: int | No
     files = [file for pair in pairs for file in (pair.image, pair.mask)]
 
     def read(index: int) -> tuple[Bytes, ...]:
-        return read_pair(pairs[index], ignore)
+        return read_example(pairs[index], ignore)
 
     return _build(folder, files, f"{size} {ignore}", ("photos", "masks", "known"), read, len(pairs))
 

@@ -8,11 +8,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from u2cut.evaluation.curves import (
+    Counts,
+    Levels,
+    intersection_over_union,
+    mean_absolute_error,
+)
+from u2cut.imaging.composite import eight_bits
+from u2cut.masks import SUBJECT_ABOVE
 from u2cut.saliency import prepare
 from u2cut.training.cache import Cache
 
 Measures = dict[str, dict[str, float]]
 ALL = "all"
+_AS_IT_IS = Levels.between(0, 255)
 
 
 def photo_scores(
@@ -20,17 +29,20 @@ def photo_scores(
 ) -> tuple[float, float]:
     """Return the intersection over union at 0.5 and the mean absolute error of one map.
 
+    They are those of ``u2cut eval``, but for its stretching each map to its own least and greatest
+    value: that would hide from a run how sure its network is.
+
     Args:
         saliency: (S, S) float32 in [0, 1].
         mask: (S, S) uint8; above 127 is the subject.
         known: (S, S); what is False is left out.
     """
-    truth, found = (mask > 127)[known], (saliency >= 0.5)[known]
-    if not truth.size:
-        return 1.0, 0.0
-    either = int((truth | found).sum())
-    iou = float((truth & found).sum()) / either if either else 1.0
-    return iou, float(np.abs(saliency[known] - truth).mean())
+    levels, subject = eight_bits(saliency), mask > SUBJECT_ABOVE
+    counts = Counts(
+        inside=np.bincount(levels[known & subject], minlength=256),
+        outside=np.bincount(levels[known & ~subject], minlength=256),
+    )
+    return intersection_over_union(counts, _AS_IT_IS), mean_absolute_error(counts, _AS_IT_IS)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Truths and maps from their files."""
+"""Photos, masks and maps from their files, read alike for training and for evaluation."""
 
 from pathlib import Path
 from typing import Final
@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from u2cut.errors import DataError, InputError
 from u2cut.imaging.composite import eight_bits
 from u2cut.imaging.decode import Frame, decode
+from u2cut.pairs import Pair
 from u2cut.stdio import printable
 
-_NO_LIMIT: Final = 2**40  # in pixels: test data aren't sent in by strangers
+SUBJECT_ABOVE: Final = 127  # a mask's greater levels are the subject
+
+_NO_LIMIT: Final = 2**40  # in pixels: data sets aren't sent in by strangers
 
 
 def read_frame(path: Path) -> Frame:
-    """Read a photo.
+    """Read a picture.
 
     Raises:
         DataError: It can't be read.
@@ -45,7 +48,7 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
 
 
 def read_truth(path: Path) -> NDArray[np.uint8]:
-    """Read a truth, (H, W) uint8.
+    """Read a mask that others are measured by, (H, W) uint8.
 
     Raises:
         DataError: It can't be read, or holds 0 and 1 where 0 to 255 belong.
@@ -54,3 +57,16 @@ def read_truth(path: Path) -> NDArray[np.uint8]:
     if int(truth.max()) == 1:
         raise DataError(f"{printable(path)}: its values are 0 and 1; a mask's go from 0 to 255")
     return truth
+
+
+def read_pair(pair: Pair) -> tuple[Frame, NDArray[np.uint8]]:
+    """Read a photo and its mask, (H, W) uint8 of the photo's size.
+
+    Raises:
+        DataError: One of them can't be read, or they don't fit together.
+    """
+    frame, truth = read_frame(pair.image), read_truth(pair.mask)
+    if frame.image.shape[:2] != truth.shape:
+        (height, width), (h, w) = truth.shape, frame.image.shape[:2]
+        raise DataError(f"{printable(pair.mask)}: {width}×{height}, but its photo is {w}×{h}")
+    return frame, truth

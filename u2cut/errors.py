@@ -11,6 +11,7 @@ U2cutError
 └── Interrupted   130   stopped by the user
 """
 
+import errno
 from enum import IntEnum
 
 
@@ -84,3 +85,9 @@ class Interrupted(U2cutError):
     """Stopped by the user (Ctrl-C or SIGTERM)."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def system_reason(error: OSError) -> str:
+    """Return the system's own words for what went wrong, and what helps if that's no secret."""
+    words = error.strerror or str(error)
+    return f"{words}; raise the limit with ulimit -n" if error.errno == errno.EMFILE else words

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.errors import DataError, InputError
+from u2cut.errors import DataError, InputError, system_reason
 from u2cut.imaging.composite import eight_bits
 from u2cut.imaging.decode import Frame, decode
 from u2cut.pairs import Pair
@@ -27,7 +27,7 @@ def read_frame(path: Path) -> Frame:
     try:
         return decode(path.read_bytes(), max_pixels=_NO_LIMIT)
     except OSError as e:
-        raise DataError(f"{printable(path)}: can't be read ({e.strerror})") from e
+        raise DataError(f"{printable(path)}: can't be read ({system_reason(e)})") from e
     except InputError as e:
         raise DataError(f"{printable(path)}: {e}") from e
 

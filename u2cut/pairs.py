@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from u2cut.errors import DataError
+from u2cut.errors import DataError, system_reason
 from u2cut.stdio import printable
 
 SKIPPING: Final = "mend them, or go on without them by --skip-bad"
@@ -139,8 +139,12 @@ def read_names(path: Path) -> frozenset[str]:
     """
     try:
         lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as e:
-        raise DataError(f"{printable(path)}: can't read this list of names: {e}") from e
+    except OSError as e:
+        raise DataError(
+            f"{printable(path)}: can't read this list of names: {system_reason(e)}"
+        ) from e
+    except UnicodeDecodeError as e:
+        raise DataError(f"{printable(path)}: this list of names isn't UTF-8") from e
     names = frozenset(line for line in lines if line and not line.startswith("#"))
     if not names:
         raise DataError(f"{printable(path)}: this list names nothing")
@@ -203,7 +207,7 @@ def files_by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as e:
-        raise DataError(f"{printable(folder)}: can't read this folder: {e.strerror}") from e
+        raise DataError(f"{printable(folder)}: can't read this folder: {system_reason(e)}") from e
     files: dict[str, Path] = {}
     for path in entries:
         if path.name.startswith(".") or path.name.lower() in _LITTER:

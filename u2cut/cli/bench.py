@@ -8,7 +8,7 @@ import typer
 
 from u2cut import stdio
 from u2cut.cli.options import takes
-from u2cut.errors import InputError
+from u2cut.errors import InputError, system_reason
 from u2cut.pipeline.options import NetworkOptions
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as e:
-        raise InputError(f"{stdio.printable(path)}: can't be read ({e.strerror})") from e
+        raise InputError(f"{stdio.printable(path)}: can't be read ({system_reason(e)})") from e
 
 
 def _as_json(found: "Benchmark") -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from u2cut.errors import InputError
+from u2cut.errors import InputError, system_reason
 from u2cut.pipeline.options import InputOptions
 from u2cut.stdio import logger, printable
 
@@ -89,7 +89,7 @@ class _Finder:
                 with os.scandir(folder) as entries:
                     found = sorted(entries, key=lambda e: e.name)
             except OSError as e:
-                logger.warning("%s: can't be listed (%s)", printable(folder), e.strerror)
+                logger.warning("%s: can't be listed (%s)", printable(folder), system_reason(e))
                 continue
             below = []
             for entry in found:
@@ -120,7 +120,9 @@ class _Finder:
                     yield from self._entries(entries)
                 yield from self._entries([rest])
         except OSError as e:
-            raise InputError(f"{printable(path)}: the list can't be read ({e.strerror})") from e
+            raise InputError(
+                f"{printable(path)}: the list can't be read ({system_reason(e)})"
+            ) from e
 
     def _entries(self, entries: list[bytes]) -> Iterator[str]:
         for entry in entries:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from u2cut import __version__
-from u2cut.errors import InputError, OutputError
+from u2cut.errors import InputError, OutputError, system_reason
 from u2cut.pipeline.inputs import STD
 from u2cut.pipeline.outcome import Result
 from u2cut.pipeline.parts import lock
@@ -79,7 +79,9 @@ class Journal:
             raise self._unwritable(e) from e
 
     def _unwritable(self, e: OSError) -> OutputError:
-        return OutputError(f"{printable(self._path)}: the journal can't be written ({e.strerror})")
+        return OutputError(
+            f"{printable(self._path)}: the journal can't be written ({system_reason(e)})"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +124,9 @@ def lines(path: Path) -> Iterator[Line]:
                 begun = True
                 yield line
     except OSError as e:
-        raise InputError(f"{printable(path)}: the journal can't be read ({e.strerror})") from e
+        raise InputError(
+            f"{printable(path)}: the journal can't be read ({system_reason(e)})"
+        ) from e
     if not begun:
         raise InputError(f"{printable(path)}: isn't a journal of u2cut")
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.errors import DataError, OutputError
+from u2cut.errors import DataError, OutputError, system_reason
 from u2cut.masks import SUBJECT_ABOVE, read_frame, read_pair
 from u2cut.pairs import Pair
 from u2cut.saliency import shrink
@@ -160,7 +160,9 @@ def _build(
                     stream.write(pixels.tobytes())
         index.write_text(json.dumps({"kept": kept, "problems": problems}), "utf-8")
     except OSError as e:
-        raise OutputError(f"{printable(folder)}: {e.strerror}; --cache names another place") from e
+        raise OutputError(
+            f"{printable(folder)}: {system_reason(e)}; --cache names another place"
+        ) from e
     return Cache(path, size, kept, problems)
 
 

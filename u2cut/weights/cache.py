@@ -1,5 +1,6 @@
 """The folder of fetched weights: where a file is, and whether it is still what it must be."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -12,12 +13,13 @@ from typing import BinaryIO
 
 import platformdirs
 
-from u2cut.errors import WeightsError
+from u2cut.errors import WeightsError, system_reason
 from u2cut.stdio import logger, printable
 from u2cut.weights.registry import WeightSpec
 
 FORGET_FAILURE_SECONDS = 600
 LOCK_SECONDS = 1800
+TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 
 
 def folder() -> Path:
@@ -52,7 +54,7 @@ def fault(spec: WeightSpec, *, full: bool = False) -> str | None:
     try:
         status = path.lstat()
     except OSError as e:
-        raise WeightsError(f"{printable(path)}: {e.strerror}") from e
+        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
     if not stat.S_ISREG(status.st_mode):
         raise WeightsError(
             f"{printable(path)} is {'a link' if stat.S_ISLNK(status.st_mode) else 'not a file'} "
@@ -78,7 +80,7 @@ def mismatch(spec: WeightSpec, path: Path) -> str | None:
             return f"it has {size:,} bytes where {spec.size:,} belong"
         digest = sha256(path)
     except OSError as e:
-        raise WeightsError(f"{printable(path)}: {e.strerror}") from e
+        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
     return None if digest == spec.sha256 else f"its SHA-256 is {digest}, not {spec.sha256}"
 
 
@@ -121,11 +123,11 @@ def lock(spec: WeightSpec, seconds: float = LOCK_SECONDS) -> Iterator[None]:
 
 def unwritable(error: Exception) -> WeightsError:
     """Return the error to raise when the folder doesn't take a file."""
-    reason = error.strerror if isinstance(error, OSError) else None
-    return WeightsError(
-        f"can't write in {printable(folder())}: {reason or error}; "
-        "make room there, or set U2CUT_HOME to another folder"
-    )
+    where = f"can't write in {printable(folder())}"
+    if isinstance(error, OSError) and error.errno in TOO_MANY_OPEN:
+        return WeightsError(f"{where}: {system_reason(error)}")
+    reason = system_reason(error) if isinstance(error, OSError) else error
+    return WeightsError(f"{where}: {reason}; make room there, or set U2CUT_HOME to another folder")
 
 
 def open_part(spec: WeightSpec) -> BinaryIO:
@@ -204,7 +206,7 @@ def remove(spec: WeightSpec) -> list[Path]:
         except FileNotFoundError:
             continue
         except OSError as e:
-            raise WeightsError(f"{printable(path)}: {e.strerror}") from e
+            raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
         removed.append(path)
     return removed
 

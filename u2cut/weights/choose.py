@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from u2cut.errors import WeightsError
+from u2cut.errors import WeightsError, system_reason
 from u2cut.stdio import logger, printable
 from u2cut.weights import cache, registry
 from u2cut.weights.metadata import input_size, read_metadata
@@ -79,7 +79,7 @@ def bring_in(file: Path, name: str | None = None) -> LocalWeights:
     try:
         digest = cache.sha256(file)
     except OSError as e:
-        raise WeightsError(f"{printable(file)}: {e.strerror}") from e
+        raise WeightsError(f"{printable(file)}: {system_reason(e)}") from e
     for spec in known:
         if spec.urls and spec.sha256 == digest:
             return LocalWeights(spec.name, cache.copy_in(spec, file), spec.input_size)

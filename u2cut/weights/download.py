@@ -54,8 +54,9 @@ def fetch(spec: WeightSpec, *, limits: Limits, quiet: bool = False) -> Path:
                 cache.discard_part(spec)
             if not failures:
                 return cache.accept_part(spec)
-        except OSError as e:  # a full disk: give back what the download took of it
-            cache.discard_part(spec)
+        except OSError as e:
+            if e.errno not in cache.TOO_MANY_OPEN:  # a full disk: give back what this took of it
+                cache.discard_part(spec)
             raise cache.unwritable(e) from e
         cache.remember_failure(spec)
         raise _unavailable(spec, failures)

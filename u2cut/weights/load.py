@@ -1,5 +1,7 @@
 """A weight file from anyone becomes a network, or a ``WeightsError``; nothing in it is executed."""
 
+import errno
+import os
 import pickletools
 import stat
 import zipfile
@@ -12,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from u2cut.errors import WeightsError
+from u2cut.errors import WeightsError, system_reason
 from u2cut.model import VARIANTS, U2Net, Variant
 from u2cut.stdio import printable
 from u2cut.weights.registry import MAX_BYTES
@@ -75,14 +77,25 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except WeightsError:
         raise
     except OSError as e:
-        raise WeightsError(f"{name}: {e.strerror or e}") from e
+        raise WeightsError(f"{name}: {system_reason(e)}") from e
     except Exception as e:  # the readers answer broken files with a dozen types
-        raise WeightsError(
-            f"{name}: broken or truncated ({type(e).__name__}: {printable(str(e)[:200])})"
-        ) from e
+        raise WeightsError(f"{name}: {_why_unreadable(e)}") from e
     if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
         raise WeightsError(f"{name}: not a dictionary of tensors by name")
     return state
+
+
+def _why_unreadable(error: Exception) -> str:
+    """Put a reader's exception in words: mostly the file's fault, but the machine has limits too.
+
+    Torch says that files or memory have run out in the text of a ``RuntimeError`` only.
+    """
+    text = str(error)
+    if os.strerror(errno.EMFILE) in text:
+        return system_reason(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return "there isn't enough memory to load it"
+    return f"broken or truncated ({type(error).__name__}: {printable(text[:200])})"
 
 
 def _refuse_size(path: Path) -> None:

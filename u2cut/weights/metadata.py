@@ -5,7 +5,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from u2cut.errors import WeightsError
+from u2cut.errors import WeightsError, system_reason
 from u2cut.stdio import printable
 
 # The header of the larger network takes 80 KB; a lying length must not fill the memory.
@@ -29,7 +29,7 @@ def read_metadata(path: Path) -> dict[str, str]:
                 return {}
             header = json.loads(head[8:] + file.read(length - 1))
     except OSError as e:
-        raise WeightsError(f"{printable(path)}: {e.strerror or e}") from e
+        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
     except (ValueError, RecursionError):
         return {}  # not safetensors after all; loading it says what is wrong
     metadata = header.get("__metadata__") if isinstance(header, dict) else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from u2cut.errors import WeightsError
+from u2cut.errors import WeightsError, system_reason
 from u2cut.stdio import printable
 from u2cut.weights.metadata import input_size, read_metadata
 
@@ -135,8 +135,12 @@ def _bundled_spec() -> WeightSpec:
     try:
         digest = recorded.read_text(encoding="ascii").split()[0]
         size = path.stat().st_size
-    except (OSError, ValueError, IndexError) as e:
-        raise WeightsError(f"{printable(recorded)}: unreadable; install u2cut again") from e
+    except FileNotFoundError as e:
+        raise WeightsError(f"{printable(recorded)}: missing; install u2cut again") from e
+    except OSError as e:
+        raise WeightsError(f"{printable(recorded)}: {system_reason(e)}") from e
+    except (ValueError, IndexError) as e:
+        raise WeightsError(f"{printable(recorded)}: damaged; install u2cut again") from e
     return WeightSpec(
         name=BUNDLED,
         description="ships with u2cut: small, works offline, less exact",

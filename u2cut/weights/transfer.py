@@ -1,5 +1,7 @@
 """One GET over https of which every wait has an end, and every redirect is looked at."""
 
+import errno
+import os
 import queue
 import threading
 import time
@@ -211,6 +213,8 @@ def _explained(error: Exception) -> SourceError:
         return SourceError("no answer in time", retry=True)
     if "NameResolutionError" in detail or "getaddrinfo" in detail:
         return SourceError("the server's name can't be resolved (no network?)")
+    if os.strerror(errno.EMFILE) in detail:
+        return SourceError("too many open files; raise the limit with ulimit -n")
     if "Failed to establish a new connection" in detail:
         return SourceError("no connection (no network, or a firewall?)", retry=True)
     if "timed out" in detail:

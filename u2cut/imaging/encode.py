@@ -30,7 +30,7 @@ def encode(
         icc: Profile of the RGB channels; grey pictures get none.
         dpi: Horizontal and vertical resolution in pixels per inch.
         quality: 0 to 100 for webp (default 90; 100 is lossless), avif (80) and jpg (92).
-        compression: Effort, 0 (fast) to 9 (small), for png (default 6), webp (4) and avif (2);
+        compression: Effort, 0 (fast) to 9 (small), for png (default 4), webp (4) and avif (2);
             of tiff, 0 stores and anything else compresses.
 
     Raises:

@@ -1,6 +1,7 @@
 """The cache of compiled networks: which file is whose, written whole, checked when read."""
 
 import hashlib
+import mmap
 import os
 import tempfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from u2cut.errors import OutputError, WeightsError
 from u2cut.stdio import logger, printable
 
 # Raised whenever what is compiled changes while the weights and the versions don't.
-_FORMAT = 1
+_FORMAT = 2
 _DIGEST_BYTES = 32
 
 
@@ -41,15 +42,39 @@ def entry(weights: Path, *, size: int, precision: str, version: str) -> Path:
     return folder() / f"{digest[:32]}-{size}-{precision}-{version}-{_FORMAT}.bin"
 
 
-def read(path: Path) -> bytes | None:
+class Compiled:
+    """What `write` kept, mapped into memory and not copied: the engine works on the file's pages.
+
+    Attributes:
+        body: The compiled network; read-only.
+    """
+
+    def __init__(self, content: mmap.mmap) -> None:
+        self._content = content
+        self.body = memoryview(content)[:-_DIGEST_BYTES]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is still what was written."""
+        return hashlib.sha256(self.body).digest() == self._content[-_DIGEST_BYTES:]
+
+    def forget(self) -> None:
+        """Give the pages back; those that are needed again come from the file."""
+        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self._content.madvise(mmap.MADV_DONTNEED)
+
+
+def read(path: Path) -> Compiled | None:
     """Return what `write` kept; None if there is nothing, or if it is no longer the same."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            entry = Compiled(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError:
         return None
-    digest, body = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    if hashlib.sha256(body).digest() == digest:
-        return body
+    except ValueError:  # an empty file can't be mapped
+        entry = None
+    if entry is not None and entry.is_whole:
+        return entry
     logger.info("%s is damaged: compiling again", printable(path))
     return None
 
@@ -65,8 +90,8 @@ def write(path: Path, body: bytes) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".compiled-")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(body).digest())
                 file.write(body)
+                file.write(hashlib.sha256(body).digest())
             os.replace(name, path)  # noqa: PTH105
         except BaseException:
             Path(name).unlink()

@@ -38,7 +38,8 @@ class OpenVINOEngine:
         self.precision = _resolve_precision(precision, core)
         settings = _settings(self.precision)
         place = _entry(path, self.precision, size)
-        network = _from_cache(core, place, settings)
+        kept = compiled.read(place)
+        network = None if kept is None else _imported(core, kept, settings)
         if network is None:
             if self.precision == "int8":
                 raise DeviceError(
@@ -47,6 +48,7 @@ class OpenVINOEngine:
                 )
             network = _compile(core, path, size, settings)
             _keep(network, place)
+        self._kept = kept  # the network reads from it
         self._request = network.create_infer_request()
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -101,15 +103,17 @@ def _entry(path: Path, precision: str, size: int) -> Path:
     return compiled.entry(path, size=size, precision=precision, version=f"openvino{version}")
 
 
-def _from_cache(core: ov.Core, place: Path, settings: dict[str, str]) -> ov.CompiledModel | None:
-    blob = compiled.read(place)
-    if blob is None:
-        return None
+def _imported(
+    core: ov.Core, kept: compiled.Compiled, settings: dict[str, str]
+) -> ov.CompiledModel | None:
+    blob = np.frombuffer(kept.body, np.uint8)
     try:
-        return core.import_model(blob, "CPU", settings)
+        network = core.import_model(ov.Tensor(blob, blob.shape), "CPU", settings)
     except RuntimeError as e:  # another build of the same version, say
         logger.info("OpenVINO refuses what it compiled before: %s", e)
         return None
+    kept.forget()  # it has made its own, rearranged copy of the weights
+    return network
 
 
 def _compile(core: ov.Core, path: Path, size: int, settings: dict[str, str]) -> ov.CompiledModel:

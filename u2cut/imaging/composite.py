@@ -26,10 +26,15 @@ def cutout(
         keep_hidden_colours: Leave the colours where alpha is 0; else they are zeroed, which
             makes smaller files and hides what was cut away.
     """
-    opacity = eight_bits(alpha)
-    rgba = np.dstack((foreground, opacity))
-    if not keep_hidden_colours:
-        rgba[opacity == 0] = 0
+    height, width = alpha.shape
+    rgba = np.zeros((height, width, 4), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = slice(top, top + rows)
+        opacity = eight_bits(alpha[strip])
+        pixels = cv2.cvtColor(foreground[strip], cv2.COLOR_RGB2RGBA)
+        pixels[..., 3] = opacity
+        cv2.copyTo(pixels, None if keep_hidden_colours else opacity, rgba[strip])
     return rgba
 
 

@@ -34,7 +34,8 @@ def cutout(
         opacity = eight_bits(alpha[strip])
         pixels = cv2.cvtColor(foreground[strip], cv2.COLOR_RGB2RGBA)
         pixels[..., 3] = opacity
-        cv2.copyTo(pixels, None if keep_hidden_colours else opacity, rgba[strip])
+        shown = np.ones_like(opacity) if keep_hidden_colours else opacity
+        cv2.copyTo(pixels, shown, rgba[strip])
     return rgba
 
 

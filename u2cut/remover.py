@@ -95,6 +95,7 @@ class Remover:
                 size=size,
             )
         )
+        self._predictor.engine  # noqa: B018  # what can't be had is said now
         edge = EdgeOptions(Matting(matting), zoom, threshold, clean, largest, feather, erode)
         look = CutoutOptions(decontaminate=decontaminate, keep_hidden_colours=keep_hidden_colours)
         self._render = RenderOptions(edge=edge, cutout=look)

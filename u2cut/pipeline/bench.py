@@ -184,11 +184,11 @@ class _Bench:
         for engine, precision in _engines(self.network):
             try:
                 other = Predictor(replace(self.network, engine=engine, precision=precision))
+                other.fused_map(self.frames[0].image)  # the first call prepares
             except DeviceError as e:
                 self.bar.update()
                 logger.info("%s %s: %s", engine, precision, e)
                 continue
-            other.fused_map(self.frames[0].image)  # the first call prepares
             seconds = self._timed(lambda i, o=other: o.fused_map(self.frames[i].image))  # type: ignore[misc]
             words = f"--engine {engine} --precision {precision}"
             self.result.alternatives.append(Alternative("network", words, seconds))

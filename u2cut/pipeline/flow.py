@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from u2cut.pipeline.predictor import Looked, Predictor
 from u2cut.pipeline.workers import Workers
 
+_HEAD_START = 2  # photos that are read while the engine is made ready
+
 T = TypeVar("T")
 P = TypeVar("P")
 R = TypeVar("R")
@@ -65,8 +67,6 @@ def flow(
         give_up: Called with such an item before it is declared failed, from the caller's thread.
     """
     queue = iter(items)
-    batch_size = predictor.batch_size
-    ahead = batch_size + 1
     reading: deque[tuple[T, Future[Ready[P]]]] = deque()
     finishing: deque[tuple[T, Future[R]]] = deque()
     pool = Workers(workers, limit=limit)
@@ -78,8 +78,10 @@ def flow(
         return pool.submit(partial(last, item, photo, looked), give_up=partial(give_up, item))
 
     try:
+        reading.extend((item, start(item)) for item in islice(queue, _HEAD_START))
+        batch_size = predictor.batch_size  # known once the engine is ready
         while True:
-            for item in islice(queue, ahead + batch_size - len(reading)):
+            for item in islice(queue, max(0, 2 * batch_size + 1 - len(reading))):
                 reading.append((item, start(item)))
             if not reading:
                 break

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,28 +36,47 @@ def find_weights(options: WeightsOptions, *, quiet: bool = False) -> weights.Loc
 class Predictor:
     """Weights found and made ready to run; safe to call from several threads.
 
+    The engine is made ready in the background: meanwhile photos can be read and prepared.
+
     Args:
         options: Which network, and where it runs.
         quiet: No progress bar while weights are fetched.
 
     Raises:
         WeightsError: The weights can't be had.
-        DeviceError: The device, engine or precision can't be had.
     """
 
     def __init__(self, options: NetworkOptions, *, quiet: bool = False) -> None:
         found = find_weights(options, quiet=quiet)
         self.model = found.name
         self.size = options.size or found.input_size
-        self.engine: Engine = open_engine(
+        self._batch_size = options.batch_size
+        self._lock = threading.Lock()
+        opener = ThreadPoolExecutor(1, "u2cut engine")
+        self._opening = opener.submit(
+            open_engine,
             found.path,
             engine=options.engine,
             device=options.device,
             precision=options.precision,
             size=self.size,
         )
-        self.batch_size = options.batch_size or self.engine.batch_size
-        self._lock = threading.Lock()
+        opener.shutdown(wait=False)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, as soon as it is ready.
+
+        Raises:
+            WeightsError: The weight file holds neither of the two networks.
+            DeviceError: The device, engine or precision can't be had.
+        """
+        return self._opening.result()
+
+    @property
+    def batch_size(self) -> int:
+        """How many photos `look_at` should be given at once."""
+        return self._batch_size or self.engine.batch_size
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn a photo, RGB (H, W, 3) uint8, into the network's input, (3, S, S) float32."""
@@ -66,9 +86,10 @@ class Predictor:
         """Return the fused map of each network input."""
         if not inputs:
             return []
+        engine = self.engine
         with self._lock:
             start = time.perf_counter()
-            fused = self.engine.predict(np.stack(inputs))
+            fused = engine.predict(np.stack(inputs))
             seconds = (time.perf_counter() - start) / len(inputs)
         return [Looked(f, seconds) for f in fused]
 

@@ -1,3 +1,4 @@
+import json
 from dataclasses import fields
 
 import pytest
@@ -190,10 +191,16 @@ def test_without_matplotlib_only_the_curves_are_missing(tmp_path, capfd, monkeyp
 
 
 @pytest.mark.slow
-def test_a_compiled_network_trains(tmp_path):
+@pytest.mark.timeout(1800)
+def test_a_compiled_network_learns_what_it_learns_otherwise(tmp_path):
     data = write_set(tmp_path / "set")
-    arguments = ["train", "--data", str(data), "--out", str(tmp_path / "run"), *TINY]
-    assert run([*arguments, "--compile"]) == ExitCode.OK
+    arguments = ["train", "--data", str(data), "--val", str(data), *TINY, "--log-every=1"]
+    losses = []
+    for name, more in (("plain", []), ("compiled", ["--compile"])):
+        assert run([*arguments, "--out", str(tmp_path / name), *more]) == ExitCode.OK
+        records = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        losses.append(json.loads(records[0])["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_nothing_is_written_to_stdout(trained, tmp_path, capfd):

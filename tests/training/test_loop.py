@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from u2cut.errors import DataError
-from u2cut.training.config import Network, Optimizer, Schedule, TrainConfig
+from u2cut.training.config import Network, Optimizer, Precision, Schedule, TrainConfig
 from u2cut.training.configfile import format_config
 from u2cut.training.loop import train
 from u2cut.weights.load import load_network
@@ -108,6 +109,60 @@ def test_being_stopped_saves_says_how_to_go_on_and_exits_with_130(tmp_path, make
         checkpoint(tmp_path / "run", int(saved.stem[5:]))["step"]
         == lines(tmp_path / "run")[-1]["step"]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds the worker in /proc")
+def test_a_worker_that_is_killed_ends_the_run_with_the_likely_reason(tmp_path, make_set):
+    config = replace(TINY, data=[make_set()], steps=100_000, workers=1)
+    process = start(tmp_path / "run", config)
+    wait_for(lambda: (tmp_path / "run/metrics.jsonl").exists(), process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (worker,) = [n for n in children if b"spawn_main" in Path(f"/proc/{n}/cmdline").read_bytes()]
+    os.kill(int(worker), signal.SIGKILL)  # as the kernel does when memory is short
+    assert process.wait(timeout=60) == 7
+    said = (tmp_path / "run.log").read_text()
+    assert "killed by signal: Killed" in said
+    assert "--workers" in said
+    assert "Traceback" not in said
+
+
+def first_loss(run: Path) -> list[float]:
+    return lines(run)[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "device"),
+    [
+        ("bf16", "cpu"),
+        pytest.param("fp16", "cpu", marks=pytest.mark.slow),
+        pytest.param("bf16", "cuda", marks=pytest.mark.gpu),
+        pytest.param("fp16", "cuda", marks=pytest.mark.gpu),
+    ],
+)
+def test_half_precision_starts_like_fp32_and_goes_on_after_a_checkpoint(
+    tmp_path, make_set, precision, device
+):
+    config = replace(TINY, data=[make_set()], steps=1, device=device)
+    train(config, tmp_path / "fp32")
+    half = replace(config, precision=Precision(precision))
+    train(half, tmp_path / "half")
+    assert first_loss(tmp_path / "half") == pytest.approx(first_loss(tmp_path / "fp32"), rel=0.05)
+    assert first_loss(tmp_path / "half") != first_loss(tmp_path / "fp32")
+    train(replace(half, steps=2), tmp_path / "half", resume=True)
+    train(replace(half, steps=2), tmp_path / "whole")
+    resumed, whole = (checkpoint(tmp_path / name, 2) for name in ("half", "whole"))
+    if device == "cpu":  # on a GPU sums have no fixed order
+        assert_equal(resumed, whole)
+    assert bool(resumed["scaler"]) == (precision == "fp16")
+    assert all(v.isfinite().all() for v in resumed["network"].values())
+
+
+def test_fp16_on_a_cpu_is_done_but_advised_against(tmp_path, make_set, caplog):
+    config = replace(TINY, data=[make_set(count=1)], steps=1, batch_size=1, device="cpu")
+    train(replace(config, precision=Precision.FP16), tmp_path / "run")
+    assert "--precision fp16 is for GPUs" in caplog.text
+    assert (tmp_path / "run/model.safetensors").exists()
 
 
 def test_a_run_leaves_weights_that_load_with_what_they_are(tmp_path, make_set):

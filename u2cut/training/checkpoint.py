@@ -65,7 +65,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     """
     found = list_checkpoints(folder)
     if not found:
-        raise DataError(f"{printable(folder)}: no checkpoint to resume from")
+        raise DataError(f"{printable(folder)}: no checkpoint to resume from; start another run")
     try:
         state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
     except Exception as e:  # whatever a broken zip makes torch raise

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from u2cut.errors import DataError, Interrupted, UsageError
+from u2cut.errors import Interrupted, UsageError
 from u2cut.stdio import printable, progress
 from u2cut.training.checkpoint import load_checkpoint, save_checkpoint, write_whole
 from u2cut.training.config import OUTPUTS, Precision, TrainConfig
 from u2cut.training.configfile import format_config
+from u2cut.training.limits import explain_memory, require_compiler
 from u2cut.training.loader import Batch, SampleNumbers, Samples, batches
 from u2cut.training.loss import total_loss
 from u2cut.training.report import Report
@@ -36,6 +37,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, quiet: bool =
 
     Raises:
         DataError: The data is at fault, memory is short, or the loss is no longer a number.
+        DeviceError: The device isn't there, or torch can't compile for it.
         Interrupted: Stopped by the user, after a checkpoint was saved.
     """
     team = join_team(config.device)
@@ -44,7 +46,11 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, quiet: bool =
             raise UsageError(
                 f"--batch-size {config.batch_size} can't be shared by {team.world} processes"
             )
-        with _explain_memory(config):
+        if config.compile:
+            require_compiler(team.device)
+        if config.precision is Precision.FP16 and team.device.type == "cpu" and team.leads:
+            logger.warning("--precision fp16 is for GPUs: a CPU is many times slower with it")
+        with explain_memory(config, team.world):
             data = _load_together(config, out, team)
             _train(config, out, data, team, resume=resume, quiet=quiet)
     finally:
@@ -166,12 +172,17 @@ def _load_together(config: TrainConfig, out: Path, team: Team) -> TrainingData:
 
 
 def _wrap(network: nn.Module, config: TrainConfig, team: Team) -> nn.Module:
-    """Compile the network and share it among the processes, where that is asked for."""
+    """Compile the network and share it among the processes, where that is asked for.
+
+    The network itself stays as it is: measuring it, with batches of other sizes, would mean
+    compiling again and again.
+    """
     if team.world > 1 and config.sync_bn:
         synchronise_batch_norm(network)
+    model: nn.Module = network
     if config.compile:
-        network.compile()
-    return DistributedDataParallel(network) if team.world > 1 else network
+        model = torch.compile(network)  # type: ignore[assignment]
+    return DistributedDataParallel(model) if team.world > 1 else model
 
 
 def _autocast(config: TrainConfig, team: Team) -> AbstractContextManager[object]:
@@ -201,17 +212,3 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _explain_memory(config: TrainConfig) -> Iterator[None]:
-    try:
-        yield
-    except (torch.OutOfMemoryError, RuntimeError) as e:
-        if not isinstance(e, torch.OutOfMemoryError) and "can't allocate memory" not in str(e):
-            raise
-        smaller = max(1, config.batch_size // 2)
-        raise DataError(
-            f"out of memory with {config.batch_size} photos of {config.input_size} pixels; try "
-            f"--batch-size {smaller} --accumulate {2 * config.accumulate}"
-        ) from e

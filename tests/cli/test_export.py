@@ -165,6 +165,7 @@ def test_calibrate_makes_the_int8_network_that_eval_and_remove_use(tmp_path, mon
     done = subprocess.run(calibrate, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "calibrated on 1 photos" in done.stderr
+    assert "nncf" not in done.stderr.lower()
     assert done.stdout == ""
     mask = [*command, "mask", "--model", "lite", "--size", "64", "--precision", "int8", "--json"]
     done = subprocess.run([*mask, str(tmp_path / "cat.jpg")], capture_output=True, text=True)

@@ -1,7 +1,10 @@
 """Post-training quantisation to int8 with NNCF."""
 
+import io
+import logging
 import sys
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 
 import numpy as np
 import openvino as ov
@@ -34,13 +37,16 @@ def quantise(model: ov.Model, photos: Iterable[NDArray[np.float32]]) -> ov.Model
         raise DeviceError(
             "int8 needs NNCF once, for the calibration: pip install 'u2cut[int8]'"
         ) from e
+    nncf.set_log_level(logging.WARNING)
     batches = [photo[None] for photo in photos]
-    return nncf.quantize(
-        model,
-        nncf.Dataset(batches),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(batches),
-        ignored_scope=nncf.IgnoredScope(names=_KEPT_IN_FP32),
-        # NNCF's bias correction makes the maps seven times worse here (measured on `lite`).
-        advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
-    )
+    # It draws its bars whether somebody looks or not.
+    with redirect_stdout(io.StringIO()):
+        return nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(batches),
+            ignored_scope=nncf.IgnoredScope(names=_KEPT_IN_FP32),
+            # NNCF's bias correction makes the maps seven times worse here (measured on `lite`).
+            advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
+        )

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,32 @@ def test_stdout_is_the_callers_alone(capfdbinary: pytest.CaptureFixture[bytes]) 
     assert captured.out == b"pictureafter\n"
     assert b"a library" in captured.err
     assert b"a C library" in captured.err
+
+
+def test_a_stdout_that_takes_little_at_once_gets_every_byte() -> None:
+    data = os.urandom(300_000)
+    code = (
+        "import os, sys; from u2cut import stdio; data = sys.stdin.buffer.read()\n"
+        "os.set_blocking(1, False)\n"
+        "with stdio.protect_stdout() as out: print(out.write(data), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+    assert done.stdout == data
+    assert done.stderr == b"300000\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's own")
+def test_a_stdout_that_is_full_is_told_from_one_that_nobody_reads() -> None:
+    code = "from u2cut import stdio\nwith stdio.protect_stdout() as out: out.write(b'x')"
+    command = [sys.executable, "-c", code]
+    with Path("/dev/full").open("wb") as full:
+        said = subprocess.run(command, stdout=full, stderr=subprocess.PIPE).stderr
+    assert said.endswith(b"OutputError: stdout: can't be written (No space left on device)\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    said = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE).stderr
+    os.close(writer)
+    assert said.endswith(b"OutputError: stdout: nobody reads it any more\n")
 
 
 @pytest.mark.parametrize(

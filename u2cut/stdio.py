@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
-from u2cut.errors import OutputError
+from u2cut.errors import OutputError, system_reason
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -42,8 +42,10 @@ class _Stdout(io.FileIO):
         try:
             while rest:
                 rest = rest[super().write(rest) :]
+        except BrokenPipeError as e:
+            raise OutputError("stdout: nobody reads it any more") from e
         except OSError as e:
-            raise OutputError(f"stdout: {e.strerror}; nobody reads it") from e
+            raise OutputError(f"stdout: can't be written ({system_reason(e)})") from e
         return len(whole)
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from u2cut.errors import OutputError
-from u2cut.pipeline.inputs import STD
 from u2cut.pipeline.jobs import Job
 from u2cut.pipeline.parts import Part
 from u2cut.pipeline.sink import Sink
@@ -47,20 +46,6 @@ def test_after_abandon_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         sink.write(Job("x", str(tmp_path / "a.png")), b"late")
     assert names(tmp_path) == []
-
-
-def test_stdout_gets_every_byte_through_a_narrow_pipe() -> None:
-    class Narrow:
-        def __init__(self) -> None:
-            self.got = b""
-
-        def write(self, data: memoryview) -> int:
-            self.got += bytes(data[:7])
-            return min(7, len(data))
-
-    stream = Narrow()
-    Sink(overwrite=False, stdout=stream).write(Job(STD, STD), b"0123456789" * 5)  # type: ignore[arg-type]
-    assert stream.got == b"0123456789" * 5
 
 
 def test_half_written_files_of_dead_runs_are_cleared_those_of_living_ones_kept(

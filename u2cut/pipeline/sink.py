@@ -32,7 +32,7 @@ class Sink:
     Args:
         overwrite: Replace a target that exists; otherwise one that has come into being since
             the planning is left alone, and the job fails.
-        stdout: The real stdout, for jobs that go there.
+        stdout: The real stdout as ``protect_stdout`` yields it, for jobs that go there.
     """
 
     def __init__(self, *, overwrite: bool, stdout: BinaryIO | None = None) -> None:
@@ -63,7 +63,9 @@ class Sink:
             OutputError: It couldn't be written; no part of it is left.
         """
         if job.target == STD:
-            self._write_stdout(data)
+            if self._stdout is None:
+                raise OutputError("stdout isn't open for pictures here")
+            self._stdout.write(data)
             return
         try:
             folder = self._folder(job)
@@ -73,16 +75,6 @@ class Sink:
             settle_folder(folder)
         except OSError as e:
             raise _unwritable(job, e) from e
-
-    def _write_stdout(self, data: bytes) -> None:
-        if self._stdout is None:
-            raise OutputError("stdout isn't open for pictures here")
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[self._stdout.write(view) :]
-        except OSError as e:
-            raise OutputError(f"stdout: {e.strerror}; nobody reads it") from e
 
     def _folder(self, job: Job) -> str:
         """Make the target's folder, once: one that has vanished since is a fault, not a wish."""

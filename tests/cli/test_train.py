@@ -192,6 +192,7 @@ def test_without_matplotlib_only_the_curves_are_missing(tmp_path, capfd, monkeyp
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch's compiler about torch
 def test_a_compiled_network_learns_what_it_learns_otherwise(tmp_path):
     data = write_set(tmp_path / "set")
     arguments = ["train", "--data", str(data), "--val", str(data), *TINY, "--log-every=1"]

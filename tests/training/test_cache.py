@@ -1,5 +1,7 @@
 import os
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -53,6 +55,29 @@ def test_nothing_is_decoded_twice(tmp_path, pair, monkeypatch):
     monkeypatch.setattr(module, "read_example", lambda *_: pytest.fail("decoded again"))
     second = cache_pairs(tmp_path / "cache", [pair], 64, ignore=None)
     assert np.array_equal(first.photo(0), second.photo(0))
+
+
+def test_runs_that_begin_together_decode_once(tmp_path, pair, monkeypatch):
+    decoded = []
+
+    def slowly(*arguments):
+        decoded.append(arguments)
+        time.sleep(0.2)
+        return read_example(*arguments)
+
+    monkeypatch.setattr(module, "read_example", slowly)
+    with ThreadPoolExecutor(3) as runs:
+        begun = [
+            runs.submit(cache_pairs, tmp_path / "cache", [pair], 64, ignore=None) for _ in range(3)
+        ]
+    assert len(decoded) == 1
+    assert all((run.result().photo(0)[5, 40] == [30, 20, 10]).all() for run in begun)
+
+
+def test_a_finished_cache_is_used_where_nothing_can_be_written(tmp_path, pair, monkeypatch):
+    cache_pairs(tmp_path / "cache", [pair], 64, ignore=None)
+    monkeypatch.setattr(module, "FileLock", lambda *_: pytest.fail("locked"))
+    assert len(cache_pairs(tmp_path / "cache", [pair], 64, ignore=None)) == 1
 
 
 def test_a_file_that_changed_is_decoded_again(tmp_path, pair):

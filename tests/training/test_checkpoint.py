@@ -42,6 +42,13 @@ def test_a_broken_checkpoint_is_named_with_the_way_out(tmp_path):
     assert load_checkpoint(tmp_path)["step"] == 1
 
 
+def test_a_checkpoint_that_cannot_be_read_is_not_called_broken(tmp_path):
+    (tmp_path / "step-0000001.pt").mkdir()
+    with pytest.raises(DataError, match=r"0001\.pt: can.t be read .*directory") as raised:
+        load_checkpoint(tmp_path)
+    assert "delete" not in str(raised.value)
+
+
 def test_a_checkpoint_that_holds_code_is_refused(tmp_path):
     class Evil:
         def __reduce__(self):

@@ -66,6 +66,14 @@ def test_a_single_process_leads_and_decides_alone():
     assert not team.agree(False)
 
 
-def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(DeviceError, match="--device nonsense"):
-        join_team("nonsense")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nonsense", "--device nonsense: it is auto, cpu"),
+        ("cuda:x\n", r"--device cuda:x\\n: it is auto, cpu"),
+        ("cuda:9999", "--device cuda:9999: there is none here"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(name, said):
+    with pytest.raises(DeviceError, match=said):
+        join_team(name)

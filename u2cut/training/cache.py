@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from u2cut.errors import DataError, OutputError, system_reason
@@ -21,6 +22,7 @@ from u2cut.masks import SUBJECT_ABOVE, read_frame, read_pair
 from u2cut.pairs import Pair
 from u2cut.saliency import shrink
 from u2cut.stdio import printable, progress
+from u2cut.training.checkpoint import write_whole
 
 Bytes = NDArray[np.uint8]
 
@@ -133,8 +135,31 @@ def _build(
     size = int(settings.split()[0])
     path = folder / _fingerprint(files, settings)
     index = _file(path, "json")
-    if index.exists():
+    try:
+        if not index.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(_file(path, "lock")):  # runs that begin together read the photos once
+                if not index.exists():
+                    _decode(path, size, parts, read, count)
         return Cache(path, size, **json.loads(index.read_text("utf-8")))
+    except OSError as e:
+        raise OutputError(
+            f"{printable(folder)}: {system_reason(e)}; --cache names another place"
+        ) from e
+
+
+def _decode(
+    path: Path,
+    size: int,
+    parts: Sequence[str],
+    read: Callable[[int], tuple[Bytes, ...]],
+    count: int,
+) -> None:
+    """Write the squares, one file a part, and at the end the index, which says that all is there.
+
+    Raises:
+        OSError: They can't be written.
+    """
 
     def square(number: int) -> list[Bytes] | str:
         try:
@@ -144,26 +169,20 @@ def _build(
 
     kept: list[int] = []
     problems: list[str] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            streams = [stack.enter_context(_file(path, part).open("wb")) for part in parts]
-            pool = stack.enter_context(ThreadPoolExecutor())
-            bar = stack.enter_context(progress(count, unit="photo", label="reading"))
-            for number, squares in enumerate(pool.map(square, range(count))):
-                bar.update()
-                if isinstance(squares, str):
-                    problems.append(squares)
-                    continue
-                kept.append(number)
-                for stream, pixels in zip(streams, squares, strict=True):
-                    stream.write(pixels.tobytes())
-        index.write_text(json.dumps({"kept": kept, "problems": problems}), "utf-8")
-    except OSError as e:
-        raise OutputError(
-            f"{printable(folder)}: {system_reason(e)}; --cache names another place"
-        ) from e
-    return Cache(path, size, kept, problems)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(_file(path, part).open("wb")) for part in parts]
+        pool = stack.enter_context(ThreadPoolExecutor())
+        bar = stack.enter_context(progress(count, unit="photo", label="reading"))
+        for number, squares in enumerate(pool.map(square, range(count))):
+            bar.update()
+            if isinstance(squares, str):
+                problems.append(squares)
+                continue
+            kept.append(number)
+            for stream, pixels in zip(streams, squares, strict=True):
+                stream.write(pixels.tobytes())
+    text = json.dumps({"kept": kept, "problems": problems})
+    write_whole(_file(path, "json"), lambda part: part.write_text(text, "utf-8"))
 
 
 def _file(path: Path, part: str) -> Path:

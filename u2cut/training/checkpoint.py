@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from u2cut.errors import DataError, OutputError
+from u2cut.errors import DataError, OutputError, system_reason
 from u2cut.stdio import printable
 
 
@@ -32,7 +32,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     except Exception as e:  # torch and safetensors have errors of their own for a full disk
         part.unlink(missing_ok=True)
         if isinstance(e, OSError | RuntimeError) or type(e).__name__ == "SafetensorError":
-            raise OutputError(f"{printable(path)}: can't be written: {printable(e)}") from e
+            reason = system_reason(e) if isinstance(e, OSError) else e
+            raise OutputError(f"{printable(path)}: can't be written ({printable(reason)})") from e
         raise
 
 
@@ -61,13 +62,15 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     """Read the newest checkpoint of a run.
 
     Raises:
-        DataError: There is none, or it's broken.
+        DataError: There is none, or it's broken or can't be read.
     """
     found = list_checkpoints(folder)
     if not found:
         raise DataError(f"{printable(folder)}: no checkpoint to resume from; start another run")
     try:
         state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
+    except OSError as e:
+        raise DataError(f"{printable(found[-1])}: can't be read ({system_reason(e)})") from e
     except Exception as e:  # whatever a broken zip makes torch raise
         raise DataError(
             f"{printable(found[-1])}: broken; delete it to resume from the one before"

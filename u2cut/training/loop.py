@@ -1,6 +1,5 @@
 """The training loop, from top to bottom."""
 
-import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from u2cut.errors import Interrupted, UsageError
-from u2cut.stdio import printable, progress
+from u2cut.stdio import logger, printable, progress
 from u2cut.training.checkpoint import load_checkpoint, save_checkpoint, write_whole
 from u2cut.training.config import OUTPUTS, Precision, TrainConfig
 from u2cut.training.configfile import format_config
@@ -22,8 +21,6 @@ from u2cut.training.report import Report
 from u2cut.training.sets import TrainingData, load_data
 from u2cut.training.state import State, initial_network, rate, start, train_mode
 from u2cut.training.team import Team, join_team, leave_team, synchronise_batch_norm
-
-logger = logging.getLogger("u2cut")
 
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False, quiet: bool = False) -> None:
@@ -66,19 +63,7 @@ def _train(
     if resume:
         state.load(load_checkpoint(out / "checkpoints"))
     model = _wrap(state.network, config, team)
-    numbers = SampleNumbers(
-        data.weights,
-        config,
-        start=state.step * config.photos_per_step,
-        rank=team.rank,
-        world=team.world,
-    )
-    stream = batches(
-        Samples(data, config),
-        numbers,
-        workers=config.workers,
-        pin_memory=team.device.type == "cuda",
-    )
+    stream = _batches_from(state.step, config, data, team)
     report = Report(config, out, data, state, team.device) if team.leads else None
     if team.leads:
         write_whole(out / "config.toml", lambda p: p.write_text(format_config(config), "utf-8"))
@@ -169,6 +154,25 @@ def _load_together(config: TrainConfig, out: Path, team: Team) -> TrainingData:
         data = load_data(config, folder)
     team.wait()
     return data if team.leads else load_data(config, folder)
+
+
+def _batches_from(
+    step: int, config: TrainConfig, data: TrainingData, team: Team
+) -> Iterator[Batch]:
+    """Begin the stream of this process's batches where ``step`` steps have left it."""
+    numbers = SampleNumbers(
+        data.weights,
+        config,
+        start=step * config.photos_per_step,
+        rank=team.rank,
+        world=team.world,
+    )
+    return batches(
+        Samples(data, config),
+        numbers,
+        workers=config.workers,
+        pin_memory=team.device.type == "cuda",
+    )
 
 
 def _wrap(network: nn.Module, config: TrainConfig, team: Team) -> nn.Module:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import io
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,11 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from u2cut.stdio import logger
 from u2cut.training.cache import Cache
 from u2cut.training.checkpoint import write_whole
 from u2cut.training.validate import ALL
-
-logger = logging.getLogger("u2cut")
 
 _CELL: Final = 128  # pixels
 _HEADINGS: Final = ("photo", "truth", "fused", *(f"side {k}" for k in range(1, 7)))

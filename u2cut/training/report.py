@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from u2cut.errors import DataError
+from u2cut.errors import DataError, OutputError, system_reason
+from u2cut.stdio import printable
 from u2cut.training.cache import KNOWN
 from u2cut.training.card import write_weights
 from u2cut.training.checkpoint import write_whole
@@ -61,6 +62,7 @@ class Report:
 
         Raises:
             DataError: The loss is no longer a number.
+            OutputError: It can't be recorded.
         """
         losses, step = torch.stack(self._terms).mean(dim=0).tolist(), self._state.step
         self._terms.clear()
@@ -113,8 +115,13 @@ class Report:
             self._events.close()
 
     def _write(self, record: dict[str, Any]) -> None:
-        with self._metrics.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": self._state.step, **record}) + "\n")
+        try:
+            with self._metrics.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"step": self._state.step, **record}) + "\n")
+        except OSError as e:
+            raise OutputError(
+                f"{printable(self._metrics)}: can't be written ({system_reason(e)})"
+            ) from e
         if self._events is not None:
             for name, value in _flat(record):
                 self._events.add_scalar(name, value, self._state.step)

@@ -1,6 +1,5 @@
 """The photos of a run: found, checked, divided, cached."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2cut.errors import DataError
-from u2cut.pairs import Pair, files_by_stem, read_names, refuse, restrict, scan, scan_folders
-from u2cut.stdio import printable
+from u2cut.pairs import (
+    SKIPPING,
+    Pair,
+    files_by_stem,
+    read_names,
+    refuse,
+    restrict,
+    scan,
+    scan_folders,
+)
+from u2cut.stdio import logger, printable
 from u2cut.training.cache import Cache, cache_pairs, cache_photos
 from u2cut.training.config import TrainConfig
-
-logger = logging.getLogger("u2cut")
 
 _SPLIT: Final = 2  # a family of random numbers of its own; see loader.py
 
@@ -80,10 +86,7 @@ def load_data(config: TrainConfig, folder: Path) -> TrainingData:
 def _judge(problems: Sequence[str], *, skip_bad: bool) -> None:
     """Name every problem, and refuse them unless they are to be skipped."""
     if not skip_bad:
-        try:
-            refuse(problems)
-        except DataError as e:
-            raise DataError(f"{e}\nmend them, or go on without them by --skip-bad") from None
+        refuse(problems, SKIPPING)
     for problem in problems:
         logger.warning("left out: %s", problem)
 

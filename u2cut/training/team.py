@@ -8,6 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from u2cut.errors import DeviceError
+from u2cut.stdio import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,16 @@ def leave_team(team: Team) -> None:
 
 
 def _device(name: str, local_rank: int) -> torch.device:
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.mps.is_available()), "cpu": 1}
     if name == "auto":
-        name = next(n for n in ("cuda", "mps", "cpu") if there[n])
-    kind = name.partition(":")[0]
-    if not there.get(kind, False):
+        name = next(kind for kind, count in there.items() if count)
+    kind, _, number = name.partition(":")
+    if kind not in there or (number and not number.isdecimal()):
+        raise DeviceError(f"--device {printable(name)}: it is auto, cpu, cuda, cuda:N or mps")
+    index = int(number or local_rank) if kind == "cuda" else 0
+    if index >= there[kind]:
         raise DeviceError(f"--device {name}: there is none here; --device cpu always works")
-    return torch.device(f"cuda:{local_rank}" if name == "cuda" else name)
+    return torch.device(kind, index) if kind == "cuda" else torch.device(kind)
 
 
 class _SumOverTeam(torch.autograd.Function):

@@ -45,7 +45,7 @@ def test_a_stdout_that_is_full_is_told_from_one_that_nobody_reads() -> None:
     os.close(reader)
     said = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE).stderr
     os.close(writer)
-    assert said.endswith(b"OutputError: stdout: nobody reads it any more\n")
+    assert said.endswith(b"OutputError: stdout: Broken pipe; nobody reads it\n")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class _Stdout(io.FileIO):
             while rest:
                 rest = rest[super().write(rest) :]
         except BrokenPipeError as e:
-            raise OutputError("stdout: nobody reads it any more") from e
+            raise OutputError("stdout: Broken pipe; nobody reads it") from e
         except OSError as e:
             raise OutputError(f"stdout: can't be written ({system_reason(e)})") from e
         return len(whole)

@@ -275,7 +275,7 @@ def test_options_that_contradict_each_other_are_refused(arguments, words, capfd)
 
 def test_missing_weights_are_refused_before_any_work(ecssd, tmp_path, capfd):
     ran("--data", ecssd, "--weights", tmp_path / "none.safetensors", code=5)
-    assert "none.safetensors: no such weights file" in capfd.readouterr().err
+    assert "none.safetensors: No such file" in capfd.readouterr().err
 
 
 def test_a_reader_that_goes_away_is_an_error_and_not_a_crash(ecssd):

@@ -144,5 +144,5 @@ def test_a_file_is_not_brought_under_another_name(toy, content, tmp_path):
 
 
 def test_a_missing_file_can_not_be_brought(toy, tmp_path):
-    with pytest.raises(WeightsError, match=r"gone\\n: no such file"):
+    with pytest.raises(WeightsError, match=r"gone\\n: No such file"):
         bring_in(tmp_path / "gone\n")

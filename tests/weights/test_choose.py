@@ -49,5 +49,5 @@ def test_a_local_file_that_says_nothing_is_for_320(tmp_path):
 
 
 def test_a_missing_local_file_is_an_error(tmp_path):
-    with pytest.raises(WeightsError, match=r"missing\.pth: no such file"):
+    with pytest.raises(WeightsError, match=r"missing\.pth: No such file"):
         local(tmp_path / "missing.pth")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from u2cut import stdio
+from u2cut import stdio, weights
 from u2cut.cli.options import takes
 from u2cut.errors import OutputError, UsageError
 from u2cut.pipeline.inputs import STD
@@ -112,10 +112,8 @@ def _run(options: BatchOptions, *, label: str) -> None:
     stdio.configure_logging(quiet=options.run.quiet, verbose=options.run.verbose)
     if options.output.overwrite and options.output.skip_existing:
         raise UsageError("choose one of --overwrite and --skip-existing")
-    if options.network.weights is not None and not options.network.weights.is_file():
-        from u2cut.errors import WeightsError
-
-        raise WeightsError(f"{stdio.printable(options.network.weights)}: no such weights file")
+    if options.network.weights is not None:
+        weights.local(options.network.weights)  # no such file? better now than after the planning
     if options.run.resume_from is not None:
         options = _resumed(options, options.run.resume_from)
     with _planned(options, label) as jobs:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from u2cut import pairs as data
-from u2cut import stdio
+from u2cut import stdio, weights
 from u2cut.cli.options import takes
 from u2cut.describe import option
-from u2cut.errors import OutputError, UsageError, WeightsError
+from u2cut.errors import OutputError, UsageError
 from u2cut.pipeline.options import EdgeOptions, Matting, NetworkOptions, RenderOptions
 from u2cut.stdio import printable
 
@@ -146,8 +146,8 @@ def _check(options: EvalOptions, network: NetworkOptions) -> None:
         raise UsageError("choose one of --json and --markdown")
     if options.pred is not None and (options.matting or network != NetworkOptions()):
         raise UsageError("--pred takes maps as they are: leave out --matting and the network's")
-    if network.weights is not None and not network.weights.is_file():
-        raise WeightsError(f"{printable(network.weights)}: no such weights file")
+    if network.weights is not None:
+        weights.local(network.weights)
     if options.worst and options.plots is None:
         raise UsageError("--worst needs --plots DIR, where it puts worst.png")
     if options.plots is not None:

@@ -15,6 +15,8 @@ from u2cut import __version__, stdio
 _LIBRARIES = ("torch", "openvino", "nncf", "opencv-python-headless", "pillow", "numpy")
 _EXTRAS = {
     "heic": "pillow_heif",
+    "int8": "nncf",
+    "onnx": "onnx",
     "openvino": "openvino",
     "train": "matplotlib",
     "tensorboard": "tensorboard",

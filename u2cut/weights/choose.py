@@ -1,6 +1,7 @@
 """A name or a path becomes a local file of weights that is what it should be."""
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +35,7 @@ def local(path: Path) -> LocalWeights:
     Raises:
         WeightsError: There is no such file, or its header names an impossible input size.
     """
-    if not path.is_file():
-        raise WeightsError(f"{printable(path)}: no such file of weights")
+    _require_file(path)
     size = input_size(read_metadata(path), path)
     return LocalWeights(path.name, path, size or registry.DEFAULT_INPUT_SIZE)
 
@@ -74,8 +74,7 @@ def bring_in(file: Path, name: str | None = None) -> LocalWeights:
         WeightsError: It can't be read, or isn't what the registry knows.
     """
     known = registry.OFFICIAL.values() if name is None else [registry.spec(name)]
-    if not file.is_file():
-        raise WeightsError(f"{printable(file)}: no such file")
+    _require_file(file)
     try:
         digest = cache.sha256(file)
     except OSError as e:
@@ -87,6 +86,15 @@ def bring_in(file: Path, name: str | None = None) -> LocalWeights:
         f"{printable(file)} is not {name or 'one of ' + ', '.join(registry.OFFICIAL)}: its "
         f"SHA-256 is {digest}. Weights of your own need no import: --weights FILE"
     )
+
+
+def _require_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as e:
+        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
+    if not stat.S_ISREG(mode):
+        raise WeightsError(f"{printable(path)}: not a file, so it can't hold weights")
 
 
 def _find_best(*, offline: bool, quiet: bool) -> LocalWeights:

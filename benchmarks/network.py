@@ -76,12 +76,12 @@ def measure(
     found: dict[str, Contender], batch: Batch, rounds: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in found}
-    for i in range(rounds + 1):
+    for _ in range(rounds):
         for name, run in found.items():
+            run(batch)  # warms up, and outlasts the threads that the one before left spinning
             start = clock()
             run(batch)
-            if i:  # the first round warms up
-                seconds[name].append(clock() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 _LARGEST_PROFILE = 4 << 20  # bytes; real RGB profiles have 0.5 to 600 kB, CMYK up to 3 MB
+_STRIP_ROWS = 64
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
@@ -94,7 +95,13 @@ def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, C-contiguous."""
     if image.mode == "RGBA":
         return np.asarray(cv2.cvtColor(np.asarray(image), cv2.COLOR_RGBA2RGB), np.uint8)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    # In strips: Pillow hands a whole picture over by way of two more copies.
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, image.height)
+        rgb[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return rgb
 
 
 def _alpha(image: Image.Image) -> npt.NDArray[np.float32] | None:

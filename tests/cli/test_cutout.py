@@ -379,3 +379,18 @@ def test_sixteen_bit_greys_are_scaled_not_clipped(u2cut: Run, tmp_path: Path) ->
     result = opened(out)
     visible = result[..., 3] == 255
     assert np.abs(result[visible, 0].astype(int) - disc_photo()[visible, 0]).max() <= 1
+
+
+@pytest.mark.parametrize("option", ["--erode", "--feather", "--jobs"])
+def test_numbers_beyond_all_reason_are_refused_before_any_work(
+    u2cut: Run, disc: Path, option: str
+) -> None:
+    outcome = u2cut("remove", disc, option, 100_000)
+    assert outcome.code == 2
+    assert option in outcome.err
+    assert not disc.with_name("disc.cutout.png").exists()
+
+
+def test_the_largest_edges_allowed_work(u2cut: Run, disc: Path) -> None:
+    assert u2cut("remove", disc, "--erode", 1000, "--feather", 1000).code == 0
+    assert not opened(disc.with_name("disc.cutout.png"))[..., 3].any()

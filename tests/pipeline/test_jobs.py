@@ -244,3 +244,34 @@ def test_what_is_finished_is_left_out_and_its_output_not_looked_for(tmp_path: Pa
     ) as jobs:
         assert [Path(job.source).name for job in jobs] == ["b.jpg"]
         assert jobs.finished == 1
+
+
+def test_an_empty_name_is_refused_for_a_variable_may_be_unset(tree: Path) -> None:
+    with pytest.raises(UsageError, match="input's name is empty"):
+        planned(tree / "b.jpg", "")
+    with pytest.raises(UsageError, match="output's name is empty"):
+        planned(tree / "b.jpg", output="")
+
+
+def test_a_file_or_device_without_an_ending_is_no_folder_for_results(tree: Path) -> None:
+    (tree / "out").touch()
+    for output in (f"{tree}/out", os.devnull):
+        with pytest.raises(OutputError, match=f"{output}: exists and is no folder"):
+            planned(tree / "b.jpg", output=output)
+
+
+def test_a_photo_named_twice_is_said_to_be(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    with pytest.raises(OutputError, match=r"b\.jpg: named twice"):
+        planned("b.jpg", tree / "b.jpg", output="out/")
+
+
+def test_an_output_with_too_long_a_name_is_planned_and_fails_when_written(tree: Path) -> None:
+    output = f"{tree}/{'n' * 300}.png"
+    assert planned(tree / "b.jpg", output=output) == [(f"{tree}/b.jpg", output)]
+
+
+def test_no_room_for_temporary_files_is_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", f"{tree}/nowhere")
+    with pytest.raises(OutputError, match=r"temporary file .*No such file.* TMPDIR"):
+        planned(tree / "b.jpg")

@@ -36,8 +36,11 @@ def test_what_has_come_into_being_meanwhile_is_left_alone(tmp_path: Path) -> Non
 
 def test_an_output_that_cannot_be_written_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file/a\.png: can't be written"):
-        Sink(overwrite=True).write(Job("x", str(tmp_path / "file" / "a.png")), b"")
+    for overwrite in (True, False):
+        with pytest.raises(OutputError, match=r"file/a\.png: can't be written") as raised:
+            Sink(overwrite=overwrite).write(Job("x", str(tmp_path / "file" / "a.png")), b"")
+        assert "Not a directory" in str(raised.value)
+        assert "--overwrite" not in str(raised.value)
 
 
 def test_after_abandon_nothing_is_written(tmp_path: Path) -> None:

@@ -95,7 +95,12 @@ class EvalOptions:
     jobs: int | None = field(
         default=None,
         metadata=option(
-            "Threads that read and score.", "--jobs", "-j", min=1, shown="one a core, up to 8"
+            "Threads that read and score.",
+            "--jobs",
+            "-j",
+            min=1,
+            max=256,
+            shown="one a core, up to 8",
         ),
     )
     quiet: bool = field(default=False, metadata=option("Say nothing but errors.", "--quiet", "-q"))

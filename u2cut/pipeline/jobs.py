@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from u2cut.errors import InputError, OutputError, UsageError
+from u2cut.errors import InputError, OutputError, UsageError, system_reason
 from u2cut.pipeline.inputs import READABLE, STD, Source, find_sources
 from u2cut.pipeline.options import Format, InputOptions, OutputOptions
 from u2cut.stdio import printable
@@ -53,7 +53,13 @@ class Plan:
 
     def __init__(self) -> None:
         self.finished = 0  # inputs left out, for a journal calls them done
-        self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="u2cut-plan-")
+        try:
+            self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="u2cut-plan-")
+        except OSError as e:
+            raise OutputError(
+                f"no temporary file can be made ({system_reason(e)}); "
+                "set TMPDIR to a folder that has room"
+            ) from e
         self._count = 0
 
     def __len__(self) -> int:
@@ -112,6 +118,8 @@ def plan(
     """
     if not inputs and options.from_file is None:
         raise UsageError("no input: name photos, folders, '-' for stdin, or --from-file LIST")
+    if "" in inputs:
+        raise UsageError("an input's name is empty; is a variable unset?")
     if inputs.count(STD) + (options.from_file == STD) > 1:
         raise UsageError("stdin can be read only once, but it is named twice")
     planned = Plan()
@@ -154,7 +162,9 @@ class _Planner:
         target = self.output.output
         if target is None or target == STD:
             return False
-        if target.endswith(("/", os.sep)) or Path(target).is_dir():
+        if not target:
+            raise UsageError("the output's name is empty; is a variable unset?")
+        if target.endswith(("/", os.sep)) or os.path.isdir(target):
             return True
         known = Path(target).suffix.lower() in FORMATS
         if Path(target).suffix and not known and self.output.format is None:
@@ -162,7 +172,14 @@ class _Planner:
                 f"{printable(target)}: can't write files of this kind; "
                 f"use {' '.join(FORMATS)}, or --format"
             )
-        return not Path(target).suffix
+        if Path(target).suffix:
+            return False
+        if os.path.exists(target):
+            raise OutputError(
+                f"{printable(target)}: exists and is no folder; name a folder, or a file that ends "
+                f"in {' '.join(FORMATS)}"
+            )
+        return True
 
     def fill(self) -> None:
         for source in find_sources(self.inputs, self.options, output=self.output.output):
@@ -236,6 +253,8 @@ class _Planner:
             return  # one file for several inputs: refused with a better message
         for other in self.plan:
             if os.path.normcase(os.path.abspath(other.target)) == where:
+                if os.path.abspath(other.source) == os.path.abspath(job.source):
+                    raise OutputError(f"{printable(job.source)}: named twice; leave one out")
                 raise OutputError(
                     f"{printable(other.source)} and {printable(job.source)} would both be "
                     f"written to {printable(job.target)}: run them into different folders, "

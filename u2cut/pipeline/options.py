@@ -129,10 +129,11 @@ class EdgeOptions:
     clean: bool = field(default=False, metadata=option("Remove specks and fill holes."))
     largest: bool = field(default=False, metadata=option("Keep the main subject only."))
     feather: float = field(
-        default=0.0, metadata=option("Soften the edge by this many pixels of the output.", min=0)
+        default=0.0,
+        metadata=option("Soften the edge by this many pixels of the output.", min=0, max=1000),
     )
     erode: int = field(
-        default=0, metadata=option("Move the edge inwards by this many pixels.", min=0)
+        default=0, metadata=option("Move the edge inwards by this many pixels.", min=0, max=1000)
     )
 
     @property
@@ -282,7 +283,12 @@ class RunOptions:
     jobs: int | None = field(
         default=None,
         metadata=option(
-            "Threads that decode and encode.", "--jobs", "-j", min=1, shown="one a core, up to 8"
+            "Threads that decode and encode.",
+            "--jobs",
+            "-j",
+            min=1,
+            max=256,
+            shown="one a core, up to 8",
         ),
     )
     timeout: float = field(

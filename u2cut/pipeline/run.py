@@ -171,7 +171,7 @@ def _result(job: Job, outcome: Result | Exception, options: RunOptions) -> Resul
         error = InputError(f"took longer than {options.timeout:g} s; --timeout changes that")
     known = isinstance(error, U2cutError)
     text = str(error) if known else f"a bug in u2cut: {type(error).__name__}: {error}"
-    if not text.startswith(printable(job.target)):
+    if not text.startswith((printable(job.target), "stdout: ")):
         text = f"{name_of(job)}: {text}"
     logger.error("%s", text, exc_info=None if known else error)
     return Result(job, status="failed", error=error)

@@ -1,6 +1,7 @@
 """Where results go: a file that is whole or not there, or the guarded stdout."""
 
 import errno
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ _REMEDIES = {
     errno.EEXIST: "--overwrite replaces it",
     errno.EACCES: "choose a folder that you may write to with -o",
     errno.EPERM: "choose a folder that you may write to with -o",
+    errno.ENOTDIR: "a file is where its folder should be: choose another -o",
     errno.EROFS: "choose a folder that you may write to with -o",
     errno.ENOSPC: "make room, or choose another disk with -o",
     errno.EDQUOT: "make room, or choose another disk with -o",
@@ -81,7 +83,10 @@ class Sink:
         folder = job.folder
         with self._lock:
             if hash(folder) not in self._made:
-                Path(folder).mkdir(parents=True, exist_ok=True)
+                try:
+                    Path(folder).mkdir(parents=True, exist_ok=True)
+                except FileExistsError as e:  # which here means: by a file in the folder's place
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from e
                 self._made.add(hash(folder))
         return folder
 

@@ -75,7 +75,7 @@ def test_two_folders_anywhere_can_be_paired(tmp_path):
         scan_folders(tmp_path / "shop/in", tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", [".", "nowhere", "photos.jpg"])
+@pytest.mark.parametrize("name", [".", "nowhere", "photos.jpg", "n" * 300])
 def test_a_folder_without_a_set_is_refused(tmp_path, name):
     make(tmp_path, "photos.jpg")
     with pytest.raises(DataError, match=r"no such folder|a set is .* images/ and masks/"):

@@ -164,7 +164,7 @@ def restrict(pairs: Iterable[Pair], names: frozenset[str]) -> list[Pair]:
 
 def _sets(root: Path) -> list[tuple[Path, Path, str, str]]:
     """The sets in a folder as (images, masks, name of the folder around, name), by path."""
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112  (pathlib's raises, for one, at too long a name)
         raise DataError(f"{printable(root)}: no such folder")
     found = []
     for folder, below, _ in os.walk(root):

@@ -29,7 +29,11 @@ def test_the_table_names_the_same_stages(u2cut: Callable[..., Outcome], disc: Pa
 def test_a_photo_that_is_none_is_an_input_error(
     u2cut: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    assert u2cut("bench", tmp_path / "missing.jpg", *ENGINE).code == 3
+    (tmp_path / "text.jpg").write_text("no photo")
+    for name in ("missing.jpg", "text.jpg", "."):
+        outcome = u2cut("bench", tmp_path / name, *ENGINE)
+        assert outcome.code == 3
+        assert f"{tmp_path / name}: " in outcome.err
 
 
 def test_advice_names_what_pays_the_best_first() -> None:

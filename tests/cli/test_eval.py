@@ -278,6 +278,11 @@ def test_missing_weights_are_refused_before_any_work(ecssd, tmp_path, capfd):
     assert "none.safetensors: No such file" in capfd.readouterr().err
 
 
+def test_plots_with_too_long_a_name_are_an_output_error(ecssd, capfd):
+    ran("--data", ecssd, "--pred", ecssd / "maps", "--plots", "n" * 300, code=4)
+    assert "File name too long" in capfd.readouterr().err
+
+
 def test_a_reader_that_goes_away_is_an_error_and_not_a_crash(ecssd):
     command = [sys.executable, "-m", "u2cut", "eval", "--data", str(ecssd)]
     reading, writing = os.pipe()

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -170,3 +171,20 @@ def test_calibrate_makes_the_int8_network_that_eval_and_remove_use(tmp_path, mon
     mask = [*command, "mask", "--model", "lite", "--size", "64", "--precision", "int8", "--json"]
     done = subprocess.run([*mask, str(tmp_path / "cat.jpg")], capture_output=True, text=True)
     assert json.loads(done.stdout)["status"] == "ok"
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path, capfd) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        target = tmp_path / name
+        exported(target, "--format=safetensors", "--overwrite", code=ExitCode.OUTPUT)
+        assert f"{target} exists and is no file" in capfd.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
+def test_too_long_a_name_is_an_output_error(tmp_path, capfd) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    exported(tmp_path / f"{'n' * 300}.onnx", code=ExitCode.OUTPUT)
+    assert "File name too long" in capfd.readouterr().err

@@ -145,6 +145,14 @@ def test_what_contradicts_itself_is_refused(arguments, said, capfd, tmp_path, mo
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_with_too_long_a_name_is_an_output_error(tmp_path, capfd):
+    data = write_set(tmp_path / "set")
+    out = str(tmp_path / ("n" * 300))
+    assert run(["train", "--data", str(data), "--out", out, *TINY]) == ExitCode.OUTPUT
+    assert "File name too long" in capfd.readouterr().err
+    assert run(["train", "--resume", "--out", out]) == ExitCode.USAGE
+
+
 def test_data_at_fault_is_named(tmp_path, capfd):
     data = write_set(tmp_path / "set")
     (data / "masks/002.png").write_bytes(b"not a picture")

@@ -275,3 +275,10 @@ def test_no_room_for_temporary_files_is_told(tree: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("tempfile.tempdir", f"{tree}/nowhere")
     with pytest.raises(OutputError, match=r"temporary file .*No such file.* TMPDIR"):
         planned(tree / "b.jpg")
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_pipe_or_device_is_never_replaced_by_a_result(tree: Path, overwrite: bool) -> None:
+    os.mkfifo(tree / "out.png")
+    with pytest.raises(OutputError, match=r"out\.png: is a device or a pipe, and no file"):
+        planned(tree / "b.jpg", output=f"{tree}/out.png", overwrite=overwrite)

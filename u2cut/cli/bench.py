@@ -36,9 +36,9 @@ def bench(
     with stdio.protect_stdout() as stdout:
         from u2cut.pipeline import bench as b
 
-        data = [_read(path) for path in photos or ()] or [b.example_photo()]
+        data = [(str(path), _read(path)) for path in photos or ()]
         with stdio.progress(b.steps(network), unit="setting") as bar:
-            found = b.measure(data, network, bar)
+            found = b.measure(data or [("", b.example_photo())], network, bar)
         stdout.write((_as_json(found) if json else _table(found)).encode() + b"\n")
 
 

@@ -159,7 +159,7 @@ def _check(options: EvalOptions, network: NetworkOptions) -> None:
         if importlib.util.find_spec("matplotlib") is None:
             raise UsageError("--plots needs matplotlib: pip install 'u2cut[train]'")
         for path in (options.plots / CURVES, options.plots / SHEET):
-            if path.exists() and not options.overwrite:
+            if os.path.lexists(path) and not options.overwrite:
                 raise OutputError(f"{printable(path)}: exists already; --overwrite replaces it")
 
 

@@ -56,7 +56,11 @@ def export(options: ExportOptions, network: WeightsOptions) -> None:
         raise UsageError(f"{printable(target)}: an OpenVINO model's name ends in .xml")
     parts = [target, target.with_suffix(".bin")] if target.suffix == ".xml" else [target]
     for part in parts:
-        if part.exists() and not options.overwrite:
+        if not os.path.lexists(part):
+            continue
+        if not part.is_file():
+            raise OutputError(f"{printable(part)} exists and is no file, so it isn't replaced")
+        if not options.overwrite:
             raise OutputError(f"{printable(part)} exists: say --overwrite to replace it")
     with stdio.protect_stdout() as stdout:
         from u2cut.engines.export import export

@@ -54,7 +54,7 @@ def train(
     check(recipe)
     if recipe.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs its extra: pip install 'u2cut[tensorboard]'")
-    if os.environ.get("RANK", "0") == "0" and not resume and (out / CONFIG).exists():
+    if os.environ.get("RANK", "0") == "0" and not resume and os.path.lexists(out / CONFIG):
         raise OutputError(
             f"{printable(out)}: holds a run already; --resume goes on with it, or choose another"
         )
@@ -78,7 +78,7 @@ def _recipe(out: Path, config: Path | None, *, resume: bool, given: dict[str, An
     """Put together the defaults, the file and the command line; the later replace the earlier."""
     if resume and config is not None:
         raise UsageError("--resume goes by the run's own config.toml; leave out --config")
-    if resume and not (out / CONFIG).exists():
+    if resume and not os.path.lexists(out / CONFIG):
         raise UsageError(f"{printable(out)}: no run to resume; leave out --resume to start one")
     source = out / CONFIG if resume else config
     return replace(TrainConfig(), **{**(read_config(source) if source else {}), **given})

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from u2cut.errors import DeviceError
+from u2cut.errors import DeviceError, InputError
 from u2cut.imaging.decode import Frame, decode
 from u2cut.pipeline.cut import Cutout
 from u2cut.pipeline.options import (
@@ -23,7 +23,7 @@ from u2cut.pipeline.options import (
     RenderOptions,
 )
 from u2cut.pipeline.predictor import Predictor
-from u2cut.stdio import Progress, logger
+from u2cut.stdio import Progress, logger, printable
 
 # Encoders worth a try: format, compression.
 _ENCODERS = ((Format.PNG, None), (Format.PNG, 1), (Format.PNG, 9), (Format.WEBP, None))
@@ -91,12 +91,12 @@ def example_photo(megapixels: float = 12.0) -> bytes:
 
 
 def measure(
-    photos: Sequence[bytes], network: NetworkOptions, bar: Progress, rounds: int = 3
+    photos: Sequence[tuple[str, bytes]], network: NetworkOptions, bar: Progress, rounds: int = 3
 ) -> Benchmark:
     """Time the stages of ``u2cut remove``, and the settings that could be chosen instead.
 
     Args:
-        photos: Encoded photos.
+        photos: Names and encoded photos.
         network: Which network runs, and on what.
         bar: Moved on once for each thing that is timed (see ``steps``).
         rounds: Times that each thing is timed; the median counts.
@@ -115,14 +115,18 @@ def measure(
 
 class _Bench:
     def __init__(
-        self, photos: Sequence[bytes], network: NetworkOptions, bar: Progress, rounds: int
+        self,
+        photos: Sequence[tuple[str, bytes]],
+        network: NetworkOptions,
+        bar: Progress,
+        rounds: int,
     ) -> None:
-        self.photos = photos
+        self.photos = [data for _, data in photos]
+        self.frames = [self._named(name, data) for name, data in photos]
         self.network = network
         self.bar = bar
         self.rounds = rounds
         self.predictor = Predictor(network)
-        self.frames = [self._decoded(photo) for photo in photos]
         self.fused = [self.predictor.fused_map(frame.image) for frame in self.frames]
         engine = self.predictor.engine
         self.result = Benchmark(
@@ -130,6 +134,12 @@ class _Bench:
             median(frame.size[0] * frame.size[1] / 1e6 for frame in self.frames),
             f"{engine.name}, {engine.device}, {engine.precision}",
         )
+
+    def _named(self, name: str, photo: bytes) -> Frame:
+        try:
+            return self._decoded(photo)
+        except InputError as e:
+            raise InputError(f"{printable(name)}: {e}") from e
 
     def _decoded(self, photo: bytes) -> Frame:
         return decode(photo, max_pixels=InputOptions().max_pixels)

@@ -270,8 +270,9 @@ class _Planner:
                 f"{printable(job.target)}: the output would replace its own input; "
                 "choose another -o"
             )
-        if Path(job.target).is_dir():
-            raise OutputError(f"{printable(job.target)}: is a folder")
+        if not os.path.isfile(job.target):
+            kind = "a folder" if os.path.isdir(job.target) else "a device or a pipe, and no file"
+            raise OutputError(f"{printable(job.target)}: is {kind}; choose another -o")
         if not (self.output.overwrite or self.output.skip_existing):
             raise OutputError(
                 f"{printable(job.target)}: exists already; --overwrite replaces it, "

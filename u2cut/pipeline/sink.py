@@ -18,7 +18,7 @@ _REMEDIES = {
     errno.EEXIST: "--overwrite replaces it",
     errno.EACCES: "choose a folder that you may write to with -o",
     errno.EPERM: "choose a folder that you may write to with -o",
-    errno.ENOTDIR: "a file is where its folder should be: choose another -o",
+    errno.ENOTDIR: "a file is where its folder should be",
     errno.EROFS: "choose a folder that you may write to with -o",
     errno.ENOSPC: "make room, or choose another disk with -o",
     errno.EDQUOT: "make room, or choose another disk with -o",

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,11 +18,14 @@ ENDLESS = 1 << 50  # numbers
 ALLOCATIONS = {
     "torch": lambda: torch.zeros(ENDLESS),
     "numpy": lambda: np.zeros(ENDLESS),
+    "cv2": lambda: cv2.resize(np.zeros((8, 8)), (1 << 25, 1 << 25)),
     "cuda": lambda: torch.zeros(ENDLESS, device="cuda"),
 }
 
 
-@pytest.mark.parametrize("kind", ["torch", "numpy", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize(
+    "kind", ["torch", "numpy", "cv2", pytest.param("cuda", marks=pytest.mark.gpu)]
+)
 def test_memory_that_runs_out_is_an_error_with_options_that_help(kind):
     config = TrainConfig(batch_size=12, accumulate=2)
     said = "--batch-size 6 --accumulate 4"

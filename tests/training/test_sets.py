@@ -27,6 +27,12 @@ def test_a_share_of_every_folder_is_held_back(tmp_path, make_set):
     assert data.folders == [0] * 5 + [1] * 2
 
 
+def test_a_small_share_of_a_small_folder_is_one_pair_and_never_the_last(tmp_path, make_set):
+    data = load(tmp_path, data=[make_set("a", 4), make_set("b", 1)], val_split=0.01)
+    assert data.val_sets == ["a"]
+    assert data.folders == [0, 0, 0, 1]
+
+
 def test_another_seed_holds_back_others(tmp_path, make_set):
     folder = make_set("a", 10)
     held = [load(tmp_path, data=[folder], val_split=0.5, seed=s).val.path for s in (0, 0, 1)]

@@ -14,6 +14,7 @@ from u2cut.describe import option
 from u2cut.errors import UsageError
 
 OUTPUTS: Final = 7  # the fused map and six side outputs
+LARGEST: Final = 4096  # pixels: as long as weights are used
 SMALLEST: Final = 64  # pixels; below, batch norm has one value a channel at the network's bottom
 
 
@@ -111,7 +112,8 @@ class TrainConfig:
         ),
     )
     workers: int = field(
-        default=2, metadata=option("Processes that prepare batches, per training process.", min=0)
+        default=2,
+        metadata=option("Processes that prepare batches, per training process.", min=0, max=256),
     )
 
     # Network
@@ -148,7 +150,8 @@ class TrainConfig:
 
     # Augmentation
     resize: int = field(
-        default=320, metadata=option("Side that photos are squashed to, in pixels.", min=SMALLEST)
+        default=320,
+        metadata=option("Side that photos are squashed to, in pixels.", min=SMALLEST, max=LARGEST),
     )
     crop: int = field(
         default=288,

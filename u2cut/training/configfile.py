@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from u2cut.errors import DataError
+from u2cut.errors import DataError, system_reason
 from u2cut.stdio import printable
 from u2cut.training.config import TrainConfig
 
@@ -24,7 +24,9 @@ def read_config(path: Path) -> dict[str, Any]:
         if unknown:
             raise ValueError(f"there is no option {unknown[0]!r}")
         return {key: _typed(value, _HINTS[key], key) for key, value in table.items()}
-    except (OSError, ValueError) as e:
+    except OSError as e:
+        raise DataError(f"{printable(path)}: can't be read ({system_reason(e)})") from e
+    except ValueError as e:
         raise DataError(f"{printable(path)}: can't use this file of options: {printable(e)}") from e
 
 

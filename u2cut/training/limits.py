@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import cv2
 import torch
 
 from u2cut.errors import DataError, DeviceError
@@ -28,7 +29,7 @@ def explain_memory(config: TrainConfig, world: int) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as e:  # torch.OutOfMemoryError is a RuntimeError
+    except (MemoryError, RuntimeError, cv2.error) as e:  # torch's own is a RuntimeError
         if _DEAD_WORKER.search(str(e)):
             raise DataError(
                 f"a process that prepares batches died ({_first_line(e)}): if memory is short, "

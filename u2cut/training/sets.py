@@ -117,8 +117,9 @@ def _find_held_back(
         for folder in sorted({i for i, _ in found}):
             own = [entry for entry in found if entry[0] == folder]
             rng = np.random.default_rng((config.seed, _SPLIT, folder))
-            drawn = rng.permutation(len(own))[: round(len(own) * config.val_split)]
-            held += [own[k] for k in sorted(drawn)]
+            # What was asked for is more than nothing, unless nothing would be left to train on.
+            share = round(len(own) * config.val_split) or int(len(own) > 1)
+            held += [own[k] for k in sorted(rng.permutation(len(own))[:share])]
     return held, []
 
 

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
@@ -210,6 +213,25 @@ def test_a_compiled_network_learns_what_it_learns_otherwise(tmp_path):
         records = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
         losses.append(json.loads(records[0])["loss"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_terminal_shows_progress_unless_it_is_to_be_quiet(tmp_path, quiet):
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))  # else a bar has no room
+    command = [sys.executable, "-m", "u2cut", "train", "--data", str(write_set(tmp_path / "set"))]
+    command += ["--out", str(tmp_path / "run"), *TINY, *(["--quiet"] if quiet else [])]
+    subprocess.run(command, stderr=terminal, check=True)
+    os.set_blocking(ours, False)
+    try:
+        shown = os.read(ours, 1 << 16).decode()
+    except BlockingIOError:
+        shown = ""
+    os.close(ours)
+    os.close(terminal)
+    assert ("reading" in shown, "step" in shown) == (not quiet, not quiet)
 
 
 def test_nothing_is_written_to_stdout(trained, tmp_path, capfd):

@@ -95,7 +95,9 @@ def read_example(pair: Pair, ignore: int | None) -> tuple[Bytes, Bytes, Bytes]:
     return frame.image, mask, known
 
 
-def cache_pairs(folder: Path, pairs: Sequence[Pair], size: int, ignore: int | None) -> Cache:
+def cache_pairs(
+    folder: Path, pairs: Sequence[Pair], size: int, ignore: int | None, *, quiet: bool = False
+) -> Cache:
     """Decode pairs into ``folder``, unless they lie there already.
 
     Args:
@@ -103,6 +105,7 @@ def cache_pairs(folder: Path, pairs: Sequence[Pair], size: int, ignore: int | No
         pairs: The pairs; those at fault are left out, and told in the result.
         size: Side of the squares in pixels.
         ignore: Mask value that means unknown.
+        quiet: Show no progress.
 
     Raises:
         OutputError: The files can't be written.
@@ -112,16 +115,17 @@ def cache_pairs(folder: Path, pairs: Sequence[Pair], size: int, ignore: int | No
     def read(index: int) -> tuple[Bytes, ...]:
         return read_example(pairs[index], ignore)
 
-    return _build(folder, files, f"{size} {ignore}", ("photos", "masks", "known"), read, len(pairs))
+    settings, parts = f"{size} {ignore}", tuple(_CHANNELS)
+    return _build(folder, files, settings, parts, read, len(pairs), quiet=quiet)
 
 
-def cache_photos(folder: Path, photos: Sequence[Path], size: int) -> Cache:
+def cache_photos(folder: Path, photos: Sequence[Path], size: int, *, quiet: bool = False) -> Cache:
     """Decode photos that have no masks, likewise."""
 
     def read(index: int) -> tuple[Bytes, ...]:
         return (read_frame(photos[index]).image,)
 
-    return _build(folder, photos, str(size), ("photos",), read, len(photos))
+    return _build(folder, photos, str(size), ("photos",), read, len(photos), quiet=quiet)
 
 
 def _build(
@@ -131,6 +135,8 @@ def _build(
     parts: Sequence[str],
     read: Callable[[int], tuple[Bytes, ...]],
     count: int,
+    *,
+    quiet: bool,
 ) -> Cache:
     size = int(settings.split()[0])
     path = folder / _fingerprint(files, settings)
@@ -140,7 +146,7 @@ def _build(
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(_file(path, "lock")):  # runs that begin together read the photos once
                 if not index.exists():
-                    _decode(path, size, parts, read, count)
+                    _decode(path, size, parts, read, count, quiet=quiet)
         return Cache(path, size, **json.loads(index.read_text("utf-8")))
     except OSError as e:
         raise OutputError(
@@ -154,6 +160,8 @@ def _decode(
     parts: Sequence[str],
     read: Callable[[int], tuple[Bytes, ...]],
     count: int,
+    *,
+    quiet: bool,
 ) -> None:
     """Write the squares, one file a part, and at the end the index, which says that all is there.
 
@@ -172,7 +180,7 @@ def _decode(
     with ExitStack() as stack:
         streams = [stack.enter_context(_file(path, part).open("wb")) for part in parts]
         pool = stack.enter_context(ThreadPoolExecutor())
-        bar = stack.enter_context(progress(count, unit="photo", label="reading"))
+        bar = stack.enter_context(progress(count, unit="photo", label="reading", quiet=quiet))
         for number, squares in enumerate(pool.map(square, range(count))):
             bar.update()
             if isinstance(squares, str):

@@ -48,7 +48,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, quiet: bool =
         if config.precision is Precision.FP16 and team.device.type == "cpu" and team.leads:
             logger.warning("--precision fp16 is for GPUs: a CPU is many times slower with it")
         with explain_memory(config, team.world):
-            data = _load_together(config, out, team)
+            data = _load_together(config, out, team, quiet=quiet)
             _train(config, out, data, team, resume=resume, quiet=quiet)
     finally:
         leave_team(team)
@@ -147,13 +147,13 @@ def optimise(
     return terms
 
 
-def _load_together(config: TrainConfig, out: Path, team: Team) -> TrainingData:
+def _load_together(config: TrainConfig, out: Path, team: Team, *, quiet: bool) -> TrainingData:
     """Let process 0 decode into the cache; the others then find it there."""
     folder = config.cache or out / "cache"
     if team.leads:
-        data = load_data(config, folder)
+        data = load_data(config, folder, quiet=quiet)
     team.wait()
-    return data if team.leads else load_data(config, folder)
+    return data if team.leads else load_data(config, folder, quiet=True)
 
 
 def _batches_from(

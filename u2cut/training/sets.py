@@ -52,12 +52,13 @@ class TrainingData:
         return max(1, round(float(self.weights.sum())))
 
 
-def load_data(config: TrainConfig, folder: Path) -> TrainingData:
+def load_data(config: TrainConfig, folder: Path, *, quiet: bool = False) -> TrainingData:
     """Find, check, divide and cache.
 
     Args:
         config: Which data.
         folder: Where the decoded photos go.
+        quiet: Show no progress.
 
     Raises:
         DataError: Files are at fault, all of them named; or none is left.
@@ -67,9 +68,10 @@ def load_data(config: TrainConfig, folder: Path) -> TrainingData:
     names = {(i, pair.name) for i, pair in held} if not config.val else set()
     used = [(i, pair) for i, pair in found if (i, pair.name) not in names]
 
-    cache = cache_pairs(folder, [p for _, p in used], config.cache_size, config.ignore)
-    val = cache_pairs(folder, [p for _, p in held], config.resize, config.ignore)
-    grounds = [cache_photos(folder, _photos(b), config.cache_size) for b in config.backgrounds]
+    size, ignore = config.cache_size, config.ignore
+    cache = cache_pairs(folder, [p for _, p in used], size, ignore, quiet=quiet)
+    val = cache_pairs(folder, [p for _, p in held], config.resize, ignore, quiet=quiet)
+    grounds = [cache_photos(folder, _photos(b), size, quiet=quiet) for b in config.backgrounds]
     _judge(
         [*problems, *val_problems, *cache.problems, *val.problems]
         + [problem for ground in grounds for problem in ground.problems],

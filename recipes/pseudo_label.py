@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("weights", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--size", type=int, help="of the network's input, instead of its own")
     arguments = parser.parse_args()
     weights = local(arguments.weights)
     network = load_network(weights.path).to(memory_format=torch.channels_last)
@@ -76,7 +77,7 @@ def main() -> None:
             kept += 1  # an earlier teacher was sure already
             continue
         photo = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        fused = teach(network, photo, weights.input_size)
+        fused = teach(network, photo, arguments.size or weights.input_size)
         sharp = sharpen(photo, fused)
         confidence, agreement, share, largest = judge(fused, sharp)
         if confidence < CONFIDENT or agreement < AGREE or not 0.02 < share < 0.6 or largest < 0.8:

@@ -45,7 +45,7 @@ class _Stdout(io.FileIO):
         except BrokenPipeError as e:
             raise OutputError("stdout: Broken pipe; nobody reads it") from e
         except OSError as e:
-            raise OutputError(f"stdout: can't be written ({system_reason(e)})") from e
+            raise OutputError(f"stdout: {system_reason(e)}") from e
         return len(whole)
 
 

@@ -104,7 +104,9 @@ def test_a_reader_that_goes_away_is_an_output_error(u2cut_process: Start) -> Non
     running = u2cut_process("remove", *LITE, EXAMPLES / "cat.jpg", "-o", "-", stdout=writer)
     os.close(writer)
     os.close(reader)
-    assert running.wait(60) == 4
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 4
+    assert said == b"u2cut: error: stdout: Broken pipe; nobody reads it\n"
 
 
 @pytest.mark.parametrize("command", [("--help",), ("--version",), ("remove", "--help")])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from u2cut import stdio
+from u2cut.errors import ExitCode
 
 
 def test_stdout_is_the_callers_alone(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -90,3 +91,13 @@ def test_a_closed_stderr_costs_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout == b"on\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's own")
+def test_help_that_finds_no_room_says_so() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "u2cut", "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == ExitCode.OUTPUT
+    assert done.stderr == "u2cut: error: stdout: No space left on device\n"

@@ -1,6 +1,7 @@
 """The command tree, and the one place where an error becomes an exit code."""
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -104,7 +105,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return int(e.exit_code)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
-    except Exception:
+    except Exception as e:
+        if isinstance(e, OSError) and e.errno == errno.ENOSPC:  # Typer's own words, on a full disk
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or else Python tries again when it ends
+            print(f"u2cut: error: stdout: {e.strerror}", file=sys.stderr)  # noqa: T201
+            return int(ExitCode.OUTPUT)
         traceback.print_exc()
         return int(ExitCode.BUG)
     return code if isinstance(code, int) else int(ExitCode.OK)

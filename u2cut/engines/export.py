@@ -98,10 +98,10 @@ def _write_openvino(weights: Path, file: Path) -> Run:
 
 
 def _write_safetensors(weights: Path, file: Path) -> Run:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {k: v.contiguous() for k, v in load_network(weights).state_dict().items()}
-    save_file(state, file, metadata=read_metadata(weights) or None)
+    file.write_bytes(save(state, metadata=read_metadata(weights) or None))
     network = load_network(file)
 
     def run(photos: NDArray[np.float32]) -> NDArray[np.float32]:

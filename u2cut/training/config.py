@@ -108,7 +108,7 @@ class TrainConfig:
     cache: Path | None = field(
         default=None,
         metadata=option(
-            "Folder for the decoded photos; runs may share it.", metavar="DIR", shown="OUT/cache"
+            "Folder for the decoded photos; runs may share it.", metavar="DIR", shown="RUN/cache"
         ),
     )
     workers: int = field(

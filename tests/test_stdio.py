@@ -97,7 +97,10 @@ def test_a_closed_stderr_costs_nothing() -> None:
 def test_help_that_finds_no_room_says_so() -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "u2cut", "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "u2cut", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
         )
     assert done.returncode == ExitCode.OUTPUT
     assert done.stderr == "u2cut: error: stdout: No space left on device\n"

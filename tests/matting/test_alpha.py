@@ -190,3 +190,45 @@ def test_the_unknown_band_grows_with_the_photo(shape: tuple[int, int]) -> None:
     assert set(np.unique(regions)) == {0, 128, 255}
     at_the_maps = trimap(coarse(disc(blur=3)))
     assert (regions == 128).mean() == pytest.approx((at_the_maps == 128).mean(), abs=0.05)
+
+
+def textured(size: int = 320) -> tuple[Map, Photo, Map]:
+    """A disc of two colours over a background of two others, and its map."""
+    truth = disc(blur=3, size=size)
+    checks = ((np.indices(truth.shape) // 7).sum(0) % 2 * 60)[..., None].astype(np.float32)
+    photo = painted(
+        truth,
+        noise((180, 80, 60), 5, truth.shape) + checks,
+        noise((30, 90, 150), 5, truth.shape) + checks,
+    )
+    return truth, photo, coarse(truth)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("wrong", ["eroded", "dilated"])
+def test_an_outline_beside_the_subjects_is_found_again(method: Method, wrong: str) -> None:
+    truth, photo, _ = textured()
+    small = cv2.resize(truth, (160, 160), interpolation=cv2.INTER_AREA)
+    change = {"eroded": cv2.erode, "dilated": cv2.dilate}[wrong]
+    saliency = coarse(np.asarray(change(small, np.ones((7, 7))), np.float32))
+    found = alpha_matte(photo, saliency, method)
+    plain = alpha_matte(photo, saliency, "none")
+    assert error(found, truth) < 0.015 * error(plain, truth)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_small_hole_in_the_map_is_filled_if_the_photo_has_none(method: Method) -> None:
+    _, photo, saliency = textured()
+    hole = np.ones_like(saliency)
+    cv2.circle(hole, (80, 70), 4, 0, -1)
+    saliency = saliency * cv2.GaussianBlur(hole, (0, 0), 1)
+    assert saliency[70, 80] < 0.01
+    assert alpha_matte(photo, saliency, method)[130:150, 150:170].min() > 0.9
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_small_hole_in_the_subject_stays_open(method: Method) -> None:
+    truth, photo, _ = textured()
+    cv2.circle(photo, (160, 140), 7, (30, 90, 150), -1)
+    cv2.circle(truth, (160, 140), 7, 0, -1)
+    assert alpha_matte(photo, coarse(truth), method)[136:144, 156:164].max() < 0.1

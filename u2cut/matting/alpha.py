@@ -1,10 +1,11 @@
 """From a coarse saliency map to an alpha matte at the photo's resolution.
 
-The map says where the subject is, the photo where its edge runs. Around the subject a small copy
-of the photo is taken; on it, local colour models learn from the pixels that the map is sure of
-and decide on those it isn't (`colour`), within what the map reaches nearby (`trimap.believe`); a
-guided filter turns the result into local functions of colour, which are then applied to the photo
-itself, strip by strip, wherever alpha isn't sure.
+The map says where the subject is, the photo where its edge runs. Local colour models learn from
+the pixels that the map is sure of and decide on those it isn't (`colour`), within what the map
+reaches nearby (`trimap.believe`). A map's outline is often beside the subject's, so they learn
+again, each time from the round before: many times on a tiny copy of the photo and once on a small
+one, where a guided filter turns the result into local functions of colour. These are applied to
+the photo itself, strip by strip, wherever alpha isn't sure.
 """
 
 import math
@@ -27,6 +28,10 @@ _STRIP: Final = 128  # rows at a time at full resolution
 _GUIDE: Final = 3.2  # radius of the guided filter
 _EPSILON: Final = 1e-5  # its variance of colour
 _HAZE: Final = 0.05  # what is this near to 0 or 1 becomes 0 or 1
+_TINY: Final = 40_000  # pixels of the copy on which the models learn again and again
+_MODELS: Final = (6.4, 12.8, 51.2)  # radii of the colour models there, in units of doubt
+_STEP: Final = 1 / 3  # how far a round moves from the one before
+_MEMORY: Final = 0.35  # share of the map in what the models learn from after the first round
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +39,19 @@ class _Effort:
     """What a method spends.
 
     Attributes:
+        learning: Rounds on the tiny copy.
         pixels: At most so many in the small copy.
-        rounds: How often the colour models learn, each time from the round before.
-        models: Radii of the colour models, in units of doubt.
+        models: Radii of the colour models there.
     """
 
+    learning: int
     pixels: int
-    rounds: int
     models: tuple[float, ...]
 
 
 _EFFORTS: Final = {
-    "fast": _Effort(700_000, 2, (6.4, 51.2)),
-    "best": _Effort(2_500_000, 3, (3.2, 12.8, 51.2)),
+    "fast": _Effort(6, 700_000, (6.4, 51.2)),
+    "best": _Effort(8, 2_500_000, _MODELS),
 }
 
 
@@ -128,28 +133,61 @@ def _window(saliency: Array, shape: tuple[int, int]) -> tuple[slice, slice] | No
     return slices[0], slices[1]
 
 
+class _Copy:
+    """A small copy of the photo, and what the map says there.
+
+    Attributes:
+        bounds: The map's, (h, w).
+    """
+
+    def __init__(self, photo: NDArray[np.uint8], prior: _Prior, pixels: int) -> None:
+        height, width = photo.shape[:2]
+        scale = min(1.0, math.sqrt(pixels / (height * width)))
+        shape = max(1, round(height * scale)), max(1, round(width * scale))
+        self.bounds = prior.at(shape)
+        self._colours = _shrink(photo, shape)
+        self._unit = max(prior.pitch * scale, max(shape) / 320)
+
+    def learn(self, belief: Array, models: tuple[float, ...], step: float) -> Array:
+        """Let colour models learn from a belief, and fit functions of colour to their vote.
+
+        Pixels on which the belief departs from the map are poor examples for either side: where
+        the colours contradict the map, the models shall not confirm themselves.
+
+        Args:
+            belief: What alpha is believed to be, (h, w) in [0, 1].
+            models: Radii of the colour models, in units of doubt.
+            step: How far to move from the belief to the vote, in (0, 1].
+
+        Returns:
+            Coefficients, (h, w, 4).
+        """
+        examples = belief + np.float32(_MEMORY) * (self.bounds.alpha - belief)
+        vote = separate(self._colours, belief, examples, tuple(self._radius(m) for m in models))
+        target = np.clip(
+            belief + np.float32(step) * (vote - belief), self.bounds.floor, self.bounds.ceiling
+        )
+        return guided_filter(self._colours, target, self._radius(_GUIDE), _EPSILON)
+
+    def see(self, coefficients: Array) -> Array:
+        """Return alpha as the functions of colour have it, (h, w) in [0, 1]."""
+        return np.clip(apply(coefficients, self._colours), 0, 1)
+
+    def _radius(self, factor: float) -> int:
+        return max(1, round(float(self._unit * factor)))
+
+
 def _refine(photo: NDArray[np.uint8], prior: _Prior, effort: _Effort, out: Array) -> None:
     """Write the window's alpha to ``out``, (h, w)."""
-    height, width = out.shape
-    scale = min(1.0, math.sqrt(effort.pixels / out.size))
-    shape = max(1, round(height * scale)), max(1, round(width * scale))
-    colours = _shrink(photo, shape)
-    bounds = prior.at(shape)
-    belief = bounds.alpha
-    unit = max(prior.pitch * scale, max(shape) / 320)
-    coefficients = np.zeros((*shape, 4), np.float32)
-    for done in range(effort.rounds):
-        vote = separate(colours, belief, tuple(_radius(unit, f) for f in effort.models))
-        # A later vote counts a third: rounds so mixed beat each of them.
-        belief = belief + np.float32(1 / 3) * (vote - belief) if done else vote
-        belief = np.clip(belief, bounds.floor, bounds.ceiling)
-        coefficients = guided_filter(colours, belief, _radius(unit, _GUIDE), _EPSILON)
-        belief = np.clip(apply(coefficients, colours), 0, 1)
-    _render(photo, coefficients, bounds, out)
-
-
-def _radius(unit: float, factor: float) -> int:
-    return max(1, round(unit * factor))
+    tiny = _Copy(photo, prior, _TINY)
+    belief = tiny.bounds.alpha
+    for done in range(effort.learning):
+        belief = tiny.see(tiny.learn(belief, _MODELS, _STEP if done else 1))
+    small = _Copy(photo, prior, effort.pixels)
+    belief = np.clip(
+        resize(belief, small.bounds.alpha.shape), small.bounds.floor, small.bounds.ceiling
+    )
+    _render(photo, small.learn(belief, effort.models, 1), small.bounds, out)
 
 
 def _shrink(photo: NDArray[np.uint8], shape: tuple[int, int]) -> Array:

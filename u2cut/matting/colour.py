@@ -7,25 +7,26 @@ import numpy as np
 from u2cut.matting.guided import Array, apply, box_mean, products, resize, solve
 
 _TRUST: Final = 0.07  # weight of the prior's vote beside those of the models, each at most 1
-_PURITY: Final = 8  # a pixel is an example only if the prior is this sure: 0.9 counts as 0.43
+_PURITY: Final = 4  # a pixel is an example only if this sure: 0.9 counts as 0.66
 _ENOUGH: Final = 0.02  # share of each side in a window below which a model loses weight
-_CAUTION: Final = 4  # exponent that mutes models whose sides look alike
+_CAUTION: Final = 6  # exponent that mutes models whose sides look alike
 _EPSILON: Final = 1e-5  # variance of sensor noise, (1/316)²
 _SAMPLES: Final = 8  # a window's radius in samples: larger windows skip pixels
 
 
-def separate(colours: Array, prior: Array, radii: tuple[int, ...]) -> Array:
+def separate(colours: Array, prior: Array, examples: Array, radii: tuple[int, ...]) -> Array:
     """Let local colour models vote on each pixel's alpha, the prior among them.
 
     Args:
         colours: RGB around zero, (h, w, 3).
         prior: What is believed so far, (h, w) in [0, 1].
+        examples: Where this is near to 1 or 0, the models learn what the sides look like, (h, w).
         radii: Of the models' windows in pixels.
 
     Returns:
         (h, w) in [0, 1].
     """
-    subject, background = prior**_PURITY, (1 - prior) ** _PURITY
+    subject, background = examples**_PURITY, (1 - examples) ** _PURITY
     votes, weights = _TRUST * prior, np.full_like(prior, _TRUST)
     for radius in radii:
         fit, weight = discriminant(colours, subject, background, radius)

@@ -17,6 +17,8 @@ _REACH: Final = 1 / 20  # of the map's side: what is grey this far around is a r
 _DECISION: Final = 2
 _EDGE: Final = 0.055  # of the map's side: so far from the map's outline an edge may be
 _DENIED: Final = 0.15  # what the map gives less than this all around is no subject
+_HOLE: Final = 0.002  # of the map's area: a smaller hole may be the map's mistake
+_MENDED: Final = 0.75  # what such a hole becomes; the photo decides
 _FREE: Final = 0.5  # where it gives more than this somewhere around, the photo decides
 
 
@@ -36,7 +38,7 @@ class Belief:
 
 
 def believe(saliency: NDArray[np.float32]) -> Belief:
-    """Read the map: decide wide grey regions, and bound what colours may change.
+    """Read the map: decide wide grey regions, mend holes, and bound what colours may change.
 
     A faint map over a whole region is no faint subject, and a map that is nearly sure has no
     holes, whatever the colours there look like: alpha keeps to what the map reaches nearby.
@@ -52,7 +54,7 @@ def believe(saliency: NDArray[np.float32]) -> Belief:
         for extreme in (cv2.erode(settled, disc), cv2.dilate(settled, disc))
     )
     floor, ceiling = 1 - _allowed(1 - least), _allowed(most)
-    return Belief(np.clip(settled, floor, ceiling), floor, ceiling)
+    return Belief(np.clip(mend(settled), floor, ceiling), floor, ceiling)
 
 
 def _allowed(most: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -78,6 +80,31 @@ def settle(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
     gain = 1 + _DECISION * np.asarray(greyness, np.float32).reshape(p.shape) ** 4
     odds = (p / (1 - p)) ** gain
     return np.asarray(odds / (1 + odds), np.float32)
+
+
+def mend(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Doubt small holes: what they show may be the subject's or the background's.
+
+    Were they taken at their word, the subject's own colours would count as the background's.
+
+    Args:
+        saliency: (h, w) float32 in [0, 1].
+
+    Returns:
+        (h, w) float32 in [0, 1], raised in the holes that the subject encloses.
+    """
+    gaps = (saliency < 0.5).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(gaps, connectivity=4)
+    left, top, width, height, area = stats.T
+    inside = (
+        (left > 0) & (top > 0) & (left + width < gaps.shape[1]) & (top + height < gaps.shape[0])
+    )
+    small = inside & (area <= _HOLE * saliency.size)
+    small[0] = False  # the subject
+    reach = max(1, round(max(saliency.shape) / 80))
+    window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    holes = cv2.dilate(small[labels].astype(np.float32), window)
+    return np.asarray(np.maximum(saliency, np.float32(_MENDED) * holes), np.float32)
 
 
 def trimap(

@@ -145,7 +145,7 @@ def main() -> None:
     alike = clusters([p for paths in photos.values() for p in paths] + loose)
     if arguments.split:
         LIST.write_text("\n".join(choose(photos, alike)) + "\n", encoding="utf-8")
-    held = set(LIST.read_text(encoding="utf-8").split())
+    held = set(LIST.read_text(encoding="utf-8").splitlines())
     held_clusters = {
         alike[p] for name, paths in photos.items() for p in paths if f"{name}/{p.stem}" in held
     }

@@ -2,10 +2,11 @@
 
 The map says where the subject is, the photo where its edge runs. Local colour models learn from
 the pixels that the map is sure of and decide on those it isn't (`colour`), within what the map
-reaches nearby (`trimap.believe`). A map's outline is often beside the subject's, so they learn
-again, each time from the round before: many times on a tiny copy of the photo and once on a small
-one, where a guided filter turns the result into local functions of colour. These are applied to
-the photo itself, strip by strip, wherever alpha isn't sure.
+reaches nearby (`trimap.believe`); where it wavers over a region, the colours of the whole subject
+and of the whole background have their say. A map's outline is often beside the subject's, so the
+models learn again, each time from the round before: many times on a tiny copy of the photo and
+once on a small one, where a guided filter turns the result into local functions of colour. These
+are applied to the photo itself, strip by strip, wherever alpha isn't sure.
 """
 
 import math
@@ -16,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.matting.colour import separate
+from u2cut.matting.colour import recognise, separate
 from u2cut.matting.guided import Array, apply, guided_filter, lerp_rows, pixel_centres, resize
-from u2cut.matting.trimap import SURE, Belief, believe
+from u2cut.matting.trimap import SURE, Belief, believe, greyness
 
 Method = Literal["fast", "best", "none"]
 
@@ -27,11 +28,13 @@ _STRIP: Final = 128  # rows at a time at full resolution
 
 _GUIDE: Final = 3.2  # radius of the guided filter
 _EPSILON: Final = 1e-5  # its variance of colour
+_REGION: Final = 8  # radius within which a grey map is a region, no edge
 _HAZE: Final = 0.05  # what is this near to 0 or 1 becomes 0 or 1
 _TINY: Final = 40_000  # pixels of the copy on which the models learn again and again
 _MODELS: Final = (6.4, 12.8, 51.2)  # radii of the colour models there, in units of doubt
+_LAST_MODELS: Final = (6.4, 51.2)  # those on the small copy
 _STEP: Final = 1 / 3  # how far a round moves from the one before
-_MEMORY: Final = 0.35  # share of the map in what the models learn from after the first round
+_MEMORY: Final = 0.5  # share of the map in what the models learn from after the first round
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +44,15 @@ class _Effort:
     Attributes:
         learning: Rounds on the tiny copy.
         pixels: At most so many in the small copy.
-        models: Radii of the colour models there.
     """
 
     learning: int
     pixels: int
-    models: tuple[float, ...]
 
 
 _EFFORTS: Final = {
-    "fast": _Effort(6, 700_000, (6.4, 51.2)),
-    "best": _Effort(8, 2_500_000, _MODELS),
+    "fast": _Effort(6, 700_000),
+    "best": _Effort(8, 2_500_000),
 }
 
 
@@ -138,6 +139,7 @@ class _Copy:
 
     Attributes:
         bounds: The map's, (h, w).
+        map: The map, its doubtful regions decided by their colours, (h, w) in [0, 1].
     """
 
     def __init__(self, photo: NDArray[np.uint8], prior: _Prior, pixels: int) -> None:
@@ -147,6 +149,8 @@ class _Copy:
         self.bounds = prior.at(shape)
         self._colours = _shrink(photo, shape)
         self._unit = max(prior.pitch * scale, max(shape) / 320)
+        doubt = greyness(self.bounds.alpha, self._radius(_REGION))
+        self.map = recognise(self._colours, self.bounds.alpha, doubt)
 
     def learn(self, belief: Array, models: tuple[float, ...], step: float) -> Array:
         """Let colour models learn from a belief, and fit functions of colour to their vote.
@@ -162,7 +166,7 @@ class _Copy:
         Returns:
             Coefficients, (h, w, 4).
         """
-        examples = belief + np.float32(_MEMORY) * (self.bounds.alpha - belief)
+        examples = belief + np.float32(_MEMORY) * (self.map - belief)
         vote = separate(self._colours, belief, examples, tuple(self._radius(m) for m in models))
         target = np.clip(
             belief + np.float32(step) * (vote - belief), self.bounds.floor, self.bounds.ceiling
@@ -180,14 +184,14 @@ class _Copy:
 def _refine(photo: NDArray[np.uint8], prior: _Prior, effort: _Effort, out: Array) -> None:
     """Write the window's alpha to ``out``, (h, w)."""
     tiny = _Copy(photo, prior, _TINY)
-    belief = tiny.bounds.alpha
+    belief = tiny.map
     for done in range(effort.learning):
         belief = tiny.see(tiny.learn(belief, _MODELS, _STEP if done else 1))
     small = _Copy(photo, prior, effort.pixels)
     belief = np.clip(
         resize(belief, small.bounds.alpha.shape), small.bounds.floor, small.bounds.ceiling
     )
-    _render(photo, small.learn(belief, effort.models, 1), small.bounds, out)
+    _render(photo, small.learn(belief, _LAST_MODELS, 1), small.bounds, out)
 
 
 def _shrink(photo: NDArray[np.uint8], shape: tuple[int, int]) -> Array:

@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from u2cut.matting.guided import Array, apply, box_mean, products, resize, solve
 
@@ -10,6 +11,9 @@ _TRUST: Final = 0.07  # weight of the prior's vote beside those of the models, e
 _PURITY: Final = 4  # a pixel is an example only if this sure: 0.9 counts as 0.66
 _ENOUGH: Final = 0.02  # share of each side in a window below which a model loses weight
 _CAUTION: Final = 6  # exponent that mutes models whose sides look alike
+_SURELY: Final = 8  # as _PURITY, for the colours of a whole side
+_CELLS: Final = 20  # of colour along each channel
+_RARE: Final = np.float32(1e-5)  # share of a side that makes a colour known
 _EPSILON: Final = 1e-5  # variance of sensor noise, (1/316)²
 _SAMPLES: Final = 8  # a window's radius in samples: larger windows skip pixels
 
@@ -35,6 +39,37 @@ def separate(colours: Array, prior: Array, examples: Array, radii: tuple[int, ..
         votes += weight * vote
         weights += weight
     return votes / weights
+
+
+def recognise(colours: Array, prior: Array, doubt: Array) -> Array:
+    """Decide doubtful regions by the colours of the whole subject and the whole background.
+
+    Each side's colours are counted in cells, where the prior is sure (the histograms of Boykov
+    and Jolly, "Interactive Graph Cuts", ICCV 2001).
+
+    Args:
+        colours: RGB around zero, (h, w, 3) in [-0.5, 0.5].
+        prior: (h, w) in [0, 1].
+        doubt: How much the colours count, (h, w) in [0, 1].
+
+    Returns:
+        (h, w) in [0, 1].
+    """
+    r, g, b = ((colours[..., k] + np.float32(0.5)) * (_CELLS - 1e-3) for k in range(3))
+    cells = (np.floor(r) * _CELLS + np.floor(g)) * _CELLS + np.floor(b)
+    index = cells.astype(np.intp).ravel()
+    subject, background = (
+        _share(index, side).reshape(prior.shape)
+        for side in (prior**_SURELY, (1 - prior) ** _SURELY)
+    )
+    vote = (subject + _RARE * prior) / (subject + background + _RARE)
+    return np.asarray(prior + doubt * np.abs(2 * vote - 1) * (vote - prior), np.float32)
+
+
+def _share(index: NDArray[np.intp], weight: Array) -> Array:
+    """Return for each pixel the share that its cell has of all the weight, (n,)."""
+    count = np.bincount(index, weight.ravel(), minlength=_CELLS**3)
+    return np.asarray(count[index] / max(count.sum(), 1), np.float32)
 
 
 def discriminant(

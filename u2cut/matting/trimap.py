@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from u2cut.matting.guided import box_mean
+
 BACKGROUND: Final = 0
 UNKNOWN: Final = 128
 FOREGROUND: Final = 255
@@ -49,9 +51,10 @@ def believe(saliency: NDArray[np.float32]) -> Belief:
     settled = settle(saliency)
     reach = max(1, round(max(saliency.shape) * _EDGE))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    # A wavering region may always turn out to be background, whatever side it was pushed to.
     least, most = (
         np.asarray(cv2.GaussianBlur(extreme, (0, 0), reach / 4), np.float32).reshape(settled.shape)
-        for extreme in (cv2.erode(settled, disc), cv2.dilate(settled, disc))
+        for extreme in (cv2.erode(saliency, disc), cv2.dilate(settled, disc))
     )
     floor, ceiling = 1 - _allowed(1 - least), _allowed(most)
     return Belief(np.clip(mend(settled), floor, ceiling), floor, ceiling)
@@ -73,13 +76,15 @@ def settle(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         (h, w) float32 in [0, 1].
     """
-    reach = max(1, round(max(saliency.shape) * _REACH))
-    window = (2 * reach + 1, 2 * reach + 1)
     p = np.clip(saliency, 1e-4, 1 - 1e-4)
-    greyness = cv2.blur(4 * p * (1 - p), window, borderType=cv2.BORDER_REFLECT)
-    gain = 1 + _DECISION * np.asarray(greyness, np.float32).reshape(p.shape) ** 4
+    gain = 1 + _DECISION * greyness(p, max(1, round(max(p.shape) * _REACH))) ** 4
     odds = (p / (1 - p)) ** gain
     return np.asarray(odds / (1 + odds), np.float32)
+
+
+def greyness(saliency: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+    """How grey the map is around each pixel, (h, w) in [0, 1]: 1 where it is 0.5 all over."""
+    return np.clip(box_mean(4 * saliency * (1 - saliency), radius), 0, 1)
 
 
 def mend(saliency: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -242,3 +242,10 @@ def test_where_the_map_wavers_the_colours_of_the_whole_decide(method: Method) ->
     assert found[150:200, 200:230].min() > 0.9
     assert found[130:230, 270:].mean() < 0.3
     assert error(found, truth) < 0.02
+
+
+def test_a_fine_map_gives_the_matte_of_a_coarse_one() -> None:
+    truth, photo, saliency = textured()
+    fine = np.asarray(cv2.resize(saliency, (960, 960)), np.float32)
+    assert error(alpha_matte(photo, fine), alpha_matte(photo, saliency)) < 0.003
+    assert error(alpha_matte(photo, fine), truth) < 0.01

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.matting.guided import box_mean
+from u2cut.matting.guided import box_mean, resize
 
 BACKGROUND: Final = 0
 UNKNOWN: Final = 128
@@ -18,6 +18,7 @@ SURE: Final = 0.01  # distance from 0 or 1 that leaves no doubt
 _REACH: Final = 1 / 20  # of the map's side: what is grey this far around is a region, no edge
 _DECISION: Final = 2
 _EDGE: Final = 0.055  # of the map's side: so far from the map's outline an edge may be
+_SAMPLES: Final = 320  # of the map's side, enough to find what it reaches
 _DENIED: Final = 0.15  # what the map gives less than this all around is no subject
 _HOLE: Final = 0.002  # of the map's area: a smaller hole may be the map's mistake
 _MENDED: Final = 0.75  # what such a hole becomes; the photo decides
@@ -49,15 +50,21 @@ def believe(saliency: NDArray[np.float32]) -> Belief:
         saliency: (h, w) float32 in [0, 1].
     """
     settled = settle(saliency)
-    reach = max(1, round(max(saliency.shape) * _EDGE))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     # A wavering region may always turn out to be background, whatever side it was pushed to.
-    least, most = (
-        np.asarray(cv2.GaussianBlur(extreme, (0, 0), reach / 4), np.float32).reshape(settled.shape)
-        for extreme in (cv2.erode(saliency, disc), cv2.dilate(settled, disc))
-    )
+    least, most = 1 - _reached(1 - saliency), _reached(settled)
     floor, ceiling = 1 - _allowed(1 - least), _allowed(most)
     return Belief(np.clip(mend(settled), floor, ceiling), floor, ceiling)
+
+
+def _reached(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The most that the map gives within an edge's reach, (h, w); of a large map, from samples."""
+    step = max(1, round(max(values.shape) / _SAMPLES))
+    most = np.asarray(cv2.dilate(values, np.ones((step, step), np.uint8)), np.float32)
+    most = np.ascontiguousarray(most.reshape(values.shape)[step // 2 :: step, step // 2 :: step])
+    reach = max(1, round(max(most.shape) * _EDGE))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    soft = cv2.GaussianBlur(cv2.dilate(most, disc), (0, 0), reach / 4)
+    return resize(np.asarray(soft, np.float32).reshape(most.shape), values.shape)
 
 
 def _allowed(most: NDArray[np.float32]) -> NDArray[np.float32]:

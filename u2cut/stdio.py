@@ -128,6 +128,14 @@ class Progress(Protocol):
         """Show a short text behind the bar."""
 
 
+class _NoProgress:
+    def update(self, n: int = 1) -> None:
+        pass
+
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+        pass
+
+
 @contextmanager
 def progress(
     total: int | None, *, unit: str, label: str | None = None, quiet: bool = False
@@ -140,6 +148,9 @@ def progress(
         label: A short text before the bar.
         quiet: Show nothing.
     """
+    if quiet or not sys.stderr.isatty():
+        yield _NoProgress()
+        return
     from tqdm import tqdm
 
     with tqdm(
@@ -148,7 +159,6 @@ def progress(
         desc=label,
         unit_scale=unit == "B",
         unit_divisor=1024 if unit == "B" else 1000,
-        disable=quiet or not sys.stderr.isatty(),
         dynamic_ncols=True,
         file=sys.stderr,
     ) as bar:

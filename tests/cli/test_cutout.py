@@ -301,6 +301,12 @@ def test_verbose_says_what_runs_and_where_time_goes(u2cut: Run, disc: Path) -> N
     assert "network" in result.err
 
 
+def test_a_missing_device_is_the_runs_error_not_a_photos(u2cut: Run, disc: Path) -> None:
+    result = u2cut("remove", disc, "--device", "cuda:99", "--batch-size", 2)
+    assert result.code == 6
+    assert disc.name not in result.err
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

@@ -24,8 +24,6 @@ from u2cut.matting.trimap import SURE, Belief, believe, greyness
 Method = Literal["fast", "best", "none"]
 
 _STRIP: Final = 128  # rows at a time at full resolution
-
-
 _GUIDE: Final = 3.2  # radius of the guided filter
 _EPSILON: Final = 1e-5  # its variance of colour
 _REGION: Final = 8  # radius within which a grey map is a region, no edge

@@ -75,8 +75,9 @@ class Predictor:
 
     @property
     def batch_size(self) -> int:
-        """How many photos `look_at` should be given at once."""
-        return self._batch_size or self.engine.batch_size
+        """How many photos `look_at` should be given at once; raises what `engine` raises."""
+        engine = self.engine  # even if it isn't asked: its error is the run's, not a photo's
+        return self._batch_size or engine.batch_size
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn a photo, RGB (H, W, 3) uint8, into the network's input, (3, S, S) float32."""

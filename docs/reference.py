@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from u2cut.cli.app import app
+from u2cut.cli.app import command_tree
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- reference: written by docs/reference.py -->", "<!-- end of reference -->"
@@ -47,7 +47,7 @@ def rows(command: object) -> Iterator[str]:
 def reference() -> str:
     """Return the whole section."""
     lines = [BEGIN]
-    for path, command in commands(typer.main.get_command(app)):
+    for path, command in commands(typer.main.get_command(command_tree())):
         options = list(rows(command))
         arguments = " ".join(
             p.metavar or p.name.upper()

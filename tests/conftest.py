@@ -19,12 +19,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
-def _log_as_it_was() -> Iterator[None]:
-    """Take back what a command run in process did to u2cut's log."""
+def _log_as_imported() -> None:
+    """Take back what a command run in process, perhaps by a module's fixture, did to the log."""
     logger = logging.getLogger("u2cut")
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.level, logger.propagate = before
+    logger.handlers[:], logger.level, logger.propagate = [], logging.NOTSET, True
 
 
 @pytest.fixture(autouse=True)

@@ -81,7 +81,7 @@ def options() -> list[tuple[str, str]]:
     """Every option of every command: ("remove", "--output")."""
     import typer
 
-    from u2cut.cli.app import app
+    from u2cut.cli.app import command_tree
 
     found = []
 
@@ -93,7 +93,7 @@ def options() -> list[tuple[str, str]]:
                 if flag.startswith("--") and flag not in ("--help", "--version"):
                     found.append((path, flag))
 
-    walk(typer.main.get_command(app), "")
+    walk(typer.main.get_command(command_tree()), "")
     return found
 
 
@@ -117,14 +117,14 @@ def test_every_option_is_in_a_test() -> None:
 def test_every_option_has_a_help_text() -> None:
     import typer
 
-    from u2cut.cli.app import app
+    from u2cut.cli.app import command_tree
 
     def walk(command: object) -> Iterator[object]:
         yield command
         for sub in getattr(command, "commands", {}).values():
             yield from walk(sub)
 
-    for command in walk(typer.main.get_command(app)):
+    for command in walk(typer.main.get_command(command_tree())):
         for parameter in command.params:  # type: ignore[attr-defined]
             if parameter.param_type_name == "option":
                 assert parameter.help, f"{command}: {parameter.name}"

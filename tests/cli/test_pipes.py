@@ -131,3 +131,26 @@ def loaded_by(*command: str) -> set[str]:
         [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True
     )
     return set(done.stderr.split())
+
+
+def test_the_end_leaves_out_no_exit_handler_thread_or_buffer() -> None:
+    code = (
+        "import atexit, sys, threading, time\n"
+        "import u2cut.cli.app\n"
+        "from u2cut.__main__ import main\n"
+        "def late():\n"
+        "    time.sleep(0.2)\n"
+        "    sys.stdout.write('thread')\n"
+        "def run():\n"
+        "    sys.stdout.write('buffer ')\n"
+        "    atexit.register(sys.stdout.write, ' handler')\n"
+        "    if sys.argv[1] == 'busy': threading.Thread(target=late).start()\n"
+        "    return 3\n"
+        "u2cut.cli.app.run = run\n"
+        "main()\n"
+    )
+    for state, said in (("busy", b"buffer thread handler"), ("idle", b"buffer  handler")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, state], capture_output=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (3, said, b"")

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib
 import os
 import signal
 import sys
@@ -13,25 +14,22 @@ from typing import Annotated
 import typer
 
 from u2cut import __version__
-from u2cut.cli.bench import bench
-from u2cut.cli.cutout import mask, remove, with_crop_margin
-from u2cut.cli.evaluation import evaluate
-from u2cut.cli.export import calibrate, export
-from u2cut.cli.info import info
-from u2cut.cli.report import report
-from u2cut.cli.training import train
-from u2cut.cli.weights import weights
+from u2cut.cli.options import with_crop_margin
 from u2cut.errors import ExitCode, U2cutError
 
-app = typer.Typer(
-    name="u2cut",
-    help="Cut the subject out of photos with U²-Net.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+# Each command's module and its name there; only what is called is imported.
+_COMMANDS = {
+    "remove": ("cutout", "remove"),
+    "mask": ("cutout", "mask"),
+    "train": ("training", "train"),
+    "eval": ("evaluation", "evaluate"),
+    "export": ("export", "export"),
+    "calibrate": ("export", "calibrate"),
+    "report": ("report", "report"),
+    "info": ("info", "info"),
+    "bench": ("bench", "bench"),
+    "weights": ("weights", "weights"),
+}
 
 
 def _print_version(wanted: bool) -> None:
@@ -40,7 +38,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,
@@ -50,16 +47,27 @@ def _root(
     pass
 
 
-app.command()(remove)
-app.command()(mask)
-app.command()(train)
-app.command("eval")(evaluate)
-app.command()(export)
-app.command()(calibrate)
-app.command()(report)
-app.command()(info)
-app.command()(bench)
-app.add_typer(weights)
+def command_tree(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Return the command tree, or only the branch that the arguments ask for."""
+    app = typer.Typer(
+        name="u2cut",
+        help="Cut the subject out of photos with U²-Net.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    asked_for = arguments[0] if arguments else None
+    for name in [asked_for] if asked_for in _COMMANDS else _COMMANDS:  # help lists all
+        module, attribute = _COMMANDS[name]
+        command = getattr(importlib.import_module(f"u2cut.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command)
+        else:
+            app.command(name)(command)
+    return app
 
 
 class _Interruption:
@@ -95,7 +103,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     interruption = _Interruption()
     try:
         arguments = with_crop_margin(sys.argv[1:] if arguments is None else arguments)
-        code = app(args=arguments, prog_name="u2cut", standalone_mode=True)
+        code = command_tree(arguments)(args=arguments, prog_name="u2cut", standalone_mode=True)
     except SystemExit as e:
         code = ExitCode.INTERRUPTED if interruption.happened else e.code
     except U2cutError as e:

@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -81,3 +82,20 @@ def _reader(parse: Callable[[str], object]) -> Callable[[str | None], object]:
         return None if text is None else parse(text)
 
     return read
+
+
+def with_crop_margin(arguments: Sequence[str]) -> list[str]:
+    """Write a ``--crop`` without a margin as ``--crop=0``, so that it takes no photo for one."""
+    complete: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--":
+            return [*complete, argument, *rest]
+        if argument == "--crop":
+            margin = "0"
+            if rest and re.fullmatch(r"\d+(\.\d+)?(px|%)?", rest[0]) and not Path(rest[0]).exists():
+                margin = rest.pop(0)
+            argument = f"--crop={margin}"
+        complete.append(argument)
+    return complete

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import typer
-
 from u2cut.cli.app import command_tree
 
 README = Path(__file__).parent.parent / "README.md"
@@ -35,10 +33,11 @@ def rows(command: object) -> Iterator[str]:
         flags.sort(key=lambda flag: flag.startswith("--"))
         names = ", ".join(f"`{flag}`" for flag in flags)
         value = f" `{parameter.metavar}`".replace("|", "\\|") if parameter.metavar else ""
-        shown = str(getattr(parameter.default, "value", parameter.default))
+        default = parameter.to_info_dict()["default"]
+        shown = str(default)
         if isinstance(parameter.show_default, str):
             shown = parameter.show_default
-        elif parameter.default in (None, False, True, (), []):
+        elif default in (None, False, True, (), []):
             shown = ""
         help_text = parameter.help.replace("|", "\\|")
         yield f"| {names}{value} | {help_text} | {shown} |"
@@ -47,7 +46,7 @@ def rows(command: object) -> Iterator[str]:
 def reference() -> str:
     """Return the whole section."""
     lines = [BEGIN]
-    for path, command in commands(typer.main.get_command(command_tree())):
+    for path, command in commands(command_tree()):
         options = list(rows(command))
         arguments = " ".join(
             p.metavar or p.name.upper()

@@ -79,8 +79,6 @@ def test_the_command_line_imports_nothing_heavy_at_its_top(path: Path) -> None:
 
 def options() -> list[tuple[str, str]]:
     """Every option of every command: ("remove", "--output")."""
-    import typer
-
     from u2cut.cli.app import command_tree
 
     found = []
@@ -93,7 +91,7 @@ def options() -> list[tuple[str, str]]:
                 if flag.startswith("--") and flag not in ("--help", "--version"):
                     found.append((path, flag))
 
-    walk(typer.main.get_command(command_tree()), "")
+    walk(command_tree(), "")
     return found
 
 
@@ -115,8 +113,6 @@ def test_every_option_is_in_a_test() -> None:
 
 
 def test_every_option_has_a_help_text() -> None:
-    import typer
-
     from u2cut.cli.app import command_tree
 
     def walk(command: object) -> Iterator[object]:
@@ -124,7 +120,7 @@ def test_every_option_has_a_help_text() -> None:
         for sub in getattr(command, "commands", {}).values():
             yield from walk(sub)
 
-    for command in walk(typer.main.get_command(command_tree())):
+    for command in walk(command_tree()):
         for parameter in command.params:  # type: ignore[attr-defined]
             if parameter.param_type_name == "option":
                 assert parameter.help, f"{command}: {parameter.name}"

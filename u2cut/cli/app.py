@@ -9,12 +9,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
 
-import typer
+import click
 
 from u2cut import __version__
-from u2cut.cli.options import with_crop_margin
+from u2cut.cli.options import Ordered, with_crop_margin
 from u2cut.errors import ExitCode, U2cutError
 
 # Each command's module and its name there; only what is called is imported.
@@ -32,46 +31,27 @@ _COMMANDS = {
 }
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"u2cut {__version__}")
-        raise typer.Exit
-
-
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
-    pass
-
-
-def command_tree(arguments: Sequence[str] = ()) -> typer.Typer:
-    """Return the command tree, or only the branch that the arguments ask for."""
-    app = typer.Typer(
-        name="u2cut",
+def command_tree(arguments: Sequence[str] = ()) -> click.Group:
+    """Return the commands, or only the one that the arguments ask for."""
+    tree = Ordered(
+        "u2cut",
         help="Cut the subject out of photos with U²-Net.",
         no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_root)
+    version = click.version_option(
+        __version__, message="u2cut %(version)s", help="Show the version."
+    )
+    version(tree)
     asked_for = arguments[0] if arguments else None
     for name in [asked_for] if asked_for in _COMMANDS else _COMMANDS:  # help lists all
         module, attribute = _COMMANDS[name]
-        command = getattr(importlib.import_module(f"u2cut.cli.{module}"), attribute)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command)
-        else:
-            app.command(name)(command)
-    return app
+        tree.add_command(getattr(importlib.import_module(f"u2cut.cli.{module}"), attribute), name)
+    return tree
 
 
 class _Interruption:
-    """Ctrl-C, SIGTERM and a terminal that goes away; remembers, for Typer exits with 1 on it.
+    """Ctrl-C, SIGTERM and a terminal that goes away; remembers, for click exits with 1 on it.
 
     A signal that was ignored at start (``nohup``, ``&`` in a script) stays so. The second one
     stops at once: results are whole even then, but some may be left half written beside them,
@@ -103,9 +83,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     interruption = _Interruption()
     try:
         arguments = with_crop_margin(sys.argv[1:] if arguments is None else arguments)
-        code = command_tree(arguments)(args=arguments, prog_name="u2cut", standalone_mode=True)
+        command_tree(arguments).main(args=arguments, prog_name="u2cut")
     except SystemExit as e:
-        code = ExitCode.INTERRUPTED if interruption.happened else e.code
+        if interruption.happened:
+            return int(ExitCode.INTERRUPTED)
+        return e.code if isinstance(e.code, int) else int(ExitCode.OK)
     except U2cutError as e:
         if str(e):
             with contextlib.suppress(OSError):  # a stderr that went away, with its terminal
@@ -114,10 +96,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     except Exception as e:
-        if isinstance(e, OSError) and e.errno == errno.ENOSPC:  # Typer's own words, on a full disk
+        if isinstance(e, OSError) and e.errno == errno.ENOSPC:  # click's own words, on a full disk
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or else Python tries again when it ends
             print(f"u2cut: error: stdout: {e.strerror}", file=sys.stderr)  # noqa: T201
             return int(ExitCode.OUTPUT)
         traceback.print_exc()
         return int(ExitCode.BUG)
-    return code if isinstance(code, int) else int(ExitCode.OK)

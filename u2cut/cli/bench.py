@@ -1,10 +1,10 @@
 """``u2cut bench``: where the time goes on this machine."""
 
-import json as jsonlib
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from u2cut import stdio
 from u2cut.cli.options import takes
@@ -15,31 +15,28 @@ if TYPE_CHECKING:
     from u2cut.pipeline.bench import Benchmark
 
 
+@click.command
+@click.argument("photos", metavar="[PHOTOS]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Write JSON instead of the table.")
+@click.option("--verbose", "-v", is_flag=True, help="Say which settings can't be had, and why.")
 @takes(NetworkOptions)
 def bench(
-    photos: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[PHOTOS...]", help="Photos like yours; else one is made up."),
-    ],
-    json: Annotated[bool, typer.Option("--json", help="Write JSON instead of the table.")],
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say which settings can't be had, and why.")
-    ],
-    network: NetworkOptions,
+    network: NetworkOptions, *, photos: tuple[Path, ...], as_json: bool, verbose: bool
 ) -> None:
     """Measure where a photo's time goes, and which settings would help.
 
-    Times decoding, the network, matting and encoding one after the other, and then the settings
-    that could be chosen instead. In a run with many photos the stages overlap.
+    PHOTOS are some like yours; without them, one is made up. Times decoding, the network, matting
+    and encoding one after the other, and then the settings that could be chosen instead. In a
+    run with many photos the stages overlap.
     """
-    stdio.configure_logging(verbose=bool(verbose))
+    stdio.configure_logging(verbose=verbose)
     with stdio.protect_stdout() as stdout:
         from u2cut.pipeline import bench as b
 
-        data = [(str(path), _read(path)) for path in photos or ()]
+        data = [(str(path), _read(path)) for path in photos]
         with stdio.progress(b.steps(network), unit="setting") as bar:
             found = b.measure(data or [("", b.example_photo())], network, bar)
-        stdout.write((_as_json(found) if json else _table(found)).encode() + b"\n")
+        stdout.write((_as_json(found) if as_json else _table(found)).encode() + b"\n")
 
 
 def _read(path: Path) -> bytes:
@@ -52,7 +49,7 @@ def _read(path: Path) -> bytes:
 def _as_json(found: "Benchmark") -> str:
     from dataclasses import asdict
 
-    return jsonlib.dumps(asdict(found) | {"advice": found.advice()}, indent=2)
+    return json.dumps(asdict(found) | {"advice": found.advice()}, indent=2)
 
 
 def _table(found: "Benchmark") -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from u2cut import stdio, weights
 from u2cut.cli.options import takes
@@ -34,59 +34,59 @@ if TYPE_CHECKING:
     from u2cut.pipeline.journal import Journal
     from u2cut.pipeline.outcome import Result
 
-Inputs = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="INPUTS...",
-        help="Photos, folders, patterns, or '-' for stdin.",
-        show_default=False,
-    ),
-]
+_inputs = click.argument("inputs", metavar="[INPUTS]...", nargs=-1)
 
 
+@click.command
+@_inputs
 @takes(InputOptions, OutputOptions, CutoutOptions, EdgeOptions, NetworkOptions, RunOptions)
 def remove(
-    inputs: Inputs,
     input_: InputOptions,
     output: OutputOptions,
     cutout: CutoutOptions,
     edge: EdgeOptions,
     network: NetworkOptions,
     run: RunOptions,
+    *,
+    inputs: tuple[str, ...],
 ) -> None:
     """Cut the subject out of photos.
 
-    Writes PNG cutouts with a soft alpha, or puts the subject on another background.
+    INPUTS are photos, folders, patterns, or '-' for stdin. Writes PNG cutouts with a soft alpha,
+    or puts the subject on another background.
     """
     backgrounds = (cutout.background, cutout.background_image, cutout.background_blur)
     if sum(choice is not None for choice in backgrounds) > 1:
         raise UsageError("choose one of --background, --background-image and --background-blur")
     render = RenderOptions(Product.CUTOUT, edge=edge, cutout=cutout)
-    options = BatchOptions(tuple(inputs or ()), input_, output, render, network, run)
+    options = BatchOptions(inputs, input_, output, render, network, run)
     _run(options, label="cutout")
 
 
+@click.command
+@_inputs
 @takes(InputOptions, OutputOptions, MaskOptions, EdgeOptions, NetworkOptions, RunOptions)
 def mask(
-    inputs: Inputs,
     input_: InputOptions,
     output: OutputOptions,
     kind: MaskOptions,
     edge: EdgeOptions,
     network: NetworkOptions,
     run: RunOptions,
+    *,
+    inputs: tuple[str, ...],
 ) -> None:
     """Write masks: where the subject is.
 
-    Grey pictures of the photo's size, hard at 0.5; or the alpha matte, the network's saliency
-    map, or the trimap.
+    INPUTS are photos, folders, patterns, or '-' for stdin. Writes grey pictures of the photo's
+    size, hard at 0.5; or the alpha matte, the network's saliency map, or the trimap.
     """
     if kind.alpha + kind.saliency + kind.trimap > 1:
         raise UsageError("choose one of --alpha, --saliency and --trimap")
     if edge.threshold is not None and (kind.saliency or kind.trimap):
         raise UsageError("--threshold goes with the mask and with --alpha only")
     render = RenderOptions(kind.product, kind.invert, edge=edge)
-    options = BatchOptions(tuple(inputs or ()), input_, output, render, network, run)
+    options = BatchOptions(inputs, input_, output, render, network, run)
     _run(options, label="mask")
 
 
@@ -121,7 +121,7 @@ def _run(options: BatchOptions, *, label: str) -> None:
             summary = run(jobs, options, stdout=stdout, report=report)
     stdio.logger.info("%s", summary)
     if summary.exit_code:
-        raise typer.Exit(int(summary.exit_code))
+        raise SystemExit(int(summary.exit_code))
 
 
 @contextmanager

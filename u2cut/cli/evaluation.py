@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from u2cut import pairs as data
 from u2cut import stdio, weights
 from u2cut.cli.options import takes
@@ -109,6 +111,7 @@ class EvalOptions:
     )
 
 
+@click.command
 @takes(EvalOptions, NetworkOptions)
 def evaluate(options: EvalOptions, network: NetworkOptions) -> None:
     """Score a network on photos with known masks.

@@ -4,9 +4,8 @@ import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from u2cut import stdio
 from u2cut.cli.options import takes
@@ -37,6 +36,7 @@ class ExportOptions:
     quiet: bool = field(default=False, metadata=option("Say nothing but errors.", "--quiet", "-q"))
 
 
+@click.command
 @takes(ExportOptions, WeightsOptions)
 def export(options: ExportOptions, network: WeightsOptions) -> None:
     """Write the network for other programs: ONNX, OpenVINO or safetensors.
@@ -88,18 +88,18 @@ class CalibrateOptions:
 # Mean absolute difference of the maps: more than that shows in the cutouts.
 _TOLERABLE = 0.003
 
-Photos = Annotated[
-    list[Path],
-    typer.Argument(metavar="PHOTOS...", help="Photos, or folders of them.", show_default=False),
-]
 
-
+@click.command
+@click.argument("photos", metavar="[PHOTOS]...", nargs=-1, type=click.Path(path_type=Path))
 @takes(CalibrateOptions, WeightsOptions)
-def calibrate(photos: Photos, options: CalibrateOptions, network: WeightsOptions) -> None:
+def calibrate(
+    options: CalibrateOptions, network: WeightsOptions, *, photos: tuple[Path, ...]
+) -> None:
     """Make the network's int8 form, for --precision int8.
 
-    It is fitted to photos of the kind that it will see: a few dozen do, at most 64 are used.
-    That takes some minutes, once for each network and size; the result is kept in the cache.
+    It is fitted to PHOTOS (or folders of them) of the kind that it will see: a few dozen do, at
+    most 64 are used. That takes some minutes, once for each network and size; the result is kept
+    in the cache.
     """
     stdio.configure_logging(quiet=options.quiet, verbose=not options.quiet)
     if not photos:

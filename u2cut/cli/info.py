@@ -2,13 +2,12 @@
 
 import importlib.metadata
 import importlib.util
-import json as jsonlib
+import json
 import os
 import platform
 import sys
-from typing import Annotated
 
-import typer
+import click
 
 from u2cut import __version__, stdio
 
@@ -23,13 +22,13 @@ _EXTRAS = {
 }
 
 
-def info(
-    json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,
-) -> None:
+@click.command
+@click.option("--json", "as_json", is_flag=True, help="Write JSON instead of a table.")
+def info(*, as_json: bool) -> None:
     """Show versions, devices, engines, extras, the cache and the weights that are here."""
     with stdio.protect_stdout() as stdout:
         facts = _facts()
-        text = jsonlib.dumps(facts, indent=2) if json else _table(facts)
+        text = json.dumps(facts, indent=2) if as_json else _table(facts)
         stdout.write(text.encode() + b"\n")
 
 

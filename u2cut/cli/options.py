@@ -1,87 +1,108 @@
 """Commands made from dataclasses: each field is an option, declared once with its default."""
 
 import functools
-import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
-import typer
+import click
+
+_Function = Callable[..., None]
 
 
-def takes(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+class Ordered(click.Group):
+    """Lists its commands as they were added."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the names."""
+        return list(self.commands)
+
+
+def takes(*groups: type) -> Callable[[_Function], _Function]:
     """Give a command the fields of dataclasses as options.
 
-    The command's function declares its arguments itself (each may be left out: None), and then
-    takes an instance of each dataclass, positionally after them, in this order.
+    The command's function takes an instance of each dataclass, positionally and in this order,
+    and by name what else is declared for it.
 
     Args:
         groups: Dataclasses whose fields were described by ``u2cut.describe.option``.
     """
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(function).parameters.values())[: -len(groups)]
-        options = [_parameter(group, f) for group in groups for f in fields(group)]
-
+    def decorate(function: _Function) -> _Function:
         @functools.wraps(function)
         def command(**values: Any) -> None:
-            arguments = [values.pop(p.name) for p in own]
-            made = [group(**{f.name: values[f.name] for f in fields(group)}) for group in groups]
-            function(*arguments, *made)
+            made = [
+                group(**{f.name: values.pop(f.name) for f in fields(group)}) for group in groups
+            ]
+            function(*made, **values)
 
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        parameters = [p.replace(kind=keyword, default=None) for p in own] + options
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        for group in reversed(groups):  # the last one declared comes first in the help
+            hints = get_type_hints(group)
+            for declared in reversed(fields(group)):
+                _option(declared, hints[declared.name])(command)
         return command
 
     return decorate
 
 
-def _parameter(group: type, declared: Field[Any]) -> inspect.Parameter:
-    """Turn one field into a parameter that Typer understands."""
+def _option(declared: Field[Any], hint: Any) -> Callable[[_Function], _Function]:
+    """Turn one field into an option."""
     described = declared.metadata
-    hint = get_type_hints(group)[declared.name]
-    flags = described["flags"] or (f"--{declared.name.replace('_', '-')}",)
-    settings: dict[str, Any] = {
-        "help": described["help"],
-        "metavar": described["metavar"] or _metavar(hint),
-        "show_default": described["shown"] or True,
-    }
-    if described["parser"] is not None:
-        hint = str | None  # the parser's result is what the dataclass gets
-        settings["callback"] = _reader(described["parser"])
-    else:
-        settings |= {"min": described["min"], "max": described["max"]}
+    several = get_origin(hint) is list
+    kind = get_args(hint)[0] if get_args(hint) else hint  # of list[X] and X | None
     default: Any = declared.default
     if declared.default_factory is not MISSING:
         default = declared.default_factory()
-    return inspect.Parameter(
+    convert = described["parser"]
+    if issubclass(kind, StrEnum):
+        convert, default = kind, default and str(default)
+    return click.option(
+        *(described["flags"] or (f"--{declared.name.replace('_', '-')}",)),
         declared.name,
-        inspect.Parameter.KEYWORD_ONLY,
+        help=described["help"],
+        metavar=described["metavar"] or _metavar(kind),
+        show_default=described["shown"] or True,
         default=default,
-        annotation=Annotated[hint, typer.Option(*flags, **settings)],
+        multiple=several,
+        is_flag=kind is bool,
+        type=_type(kind, described),
+        callback=functools.partial(_read, convert, several),
     )
 
 
-def _metavar(hint: Any) -> str | None:
+def _type(kind: type, described: Mapping[str, Any]) -> click.ParamType[Any]:
+    """Return what checks and reads the option's text."""
+    if described["parser"] is not None:
+        return click.STRING
+    if issubclass(kind, StrEnum):
+        return click.Choice([str(value) for value in kind])
+    if issubclass(kind, Path):
+        return click.Path(path_type=Path)
+    limits = described["min"], described["max"]
+    if limits != (None, None):
+        return click.IntRange(*limits) if kind is int else click.FloatRange(*limits)
+    plain: dict[type, click.ParamType[Any]]
+    plain = {int: click.INT, float: click.FLOAT, bool: click.BOOL, str: click.STRING}
+    return plain[kind]
+
+
+def _metavar(kind: type) -> str | None:
     """Name the value that an option takes by its type; None for a flag."""
-    kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)]
-    for kind in kinds:
-        if issubclass(kind, StrEnum):
-            return "|".join(kind)
-    names = {bool: None, int: "N", float: "X", str: "TEXT", Path: "PATH"}
-    return next((names[kind] for kind in kinds if kind in names), None)
+    if issubclass(kind, StrEnum):
+        return "|".join(kind)
+    return {bool: None, int: "N", float: "X", str: "TEXT"}.get(kind, "PATH")
 
 
-def _reader(parse: Callable[[str], object]) -> Callable[[str | None], object]:
-    def read(text: str | None) -> object:
-        return None if text is None else parse(text)
-
-    return read
+def _read(
+    convert: Callable[[Any], Any] | None, several: bool, _: object, __: object, value: Any
+) -> Any:
+    """Finish a value: the parser's result is what the dataclass gets, and lists are lists."""
+    if several:
+        return [convert(v) if convert else v for v in value]
+    return convert(value) if convert and value is not None else value
 
 
 def with_crop_margin(arguments: Sequence[str]) -> list[str]:

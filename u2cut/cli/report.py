@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from u2cut import stdio
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 20
 
 
-def report(
-    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of text.")] = False,
-) -> None:
+@click.command
+@click.argument("journal", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")
+def report(journal: Path, *, as_json: bool) -> None:
     """Sum up a run's journal: done, failed by reason, left, photos a second."""
     with stdio.protect_stdout() as stdout:
         from u2cut.pipeline.tally import tally

@@ -4,9 +4,9 @@ import importlib.util
 import os
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from u2cut import stdio
 from u2cut.cli.options import takes
@@ -18,28 +18,36 @@ from u2cut.training.configfile import read_config
 CONFIG = "config.toml"
 
 
+@click.command
+@click.option(
+    "--out",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Folder of the run: checkpoints, weights, curves.",
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="TOML file of options, such as another run's config.toml; what is given on the command "
+    "line replaces what it says.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on with the run in --out after its last checkpoint."
+)
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
+@click.option("--verbose", "-v", is_flag=True, help="Say what is done.")
 @takes(TrainConfig)
+@click.pass_context
 def train(
-    context: typer.Context,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Folder of the run: checkpoints, weights, curves."),
-    ],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="TOML file of options, such as another run's config.toml; what is given on the "
-            "command line replaces what it says.",
-        ),
-    ],
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with the run in --out after its last checkpoint."),
-    ],
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")],
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done.")],
+    context: click.Context,
     options: TrainConfig,
+    *,
+    out: Path | None,
+    config: Path | None,
+    resume: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
     """Train U²-Net, or fine-tune it on your own photos.
 
@@ -64,7 +72,7 @@ def train(
         run(recipe, out, resume=resume, quiet=quiet)
 
 
-def _given(context: typer.Context, options: TrainConfig) -> dict[str, Any]:
+def _given(context: click.Context, options: TrainConfig) -> dict[str, Any]:
     """Return the options that stand on the command line, not the defaults."""
     sources = {f.name: context.get_parameter_source(f.name) for f in fields(options)}
     return {

@@ -2,32 +2,32 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import BinaryIO
 
-import typer
+import click
 
 from u2cut import stdio
+from u2cut.cli.options import Ordered
 from u2cut.errors import WeightsError
 from u2cut.stdio import printable
 from u2cut.weights import bring_in, cache, find, registry
 
-weights = typer.Typer(
-    name="weights",
-    help="List, fetch, check and remove the network's weights.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+_name = click.argument("name")
+_names = click.argument("names", metavar="NAME...", nargs=-1, required=True)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON on stdout.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON on stdout.")]
+
+@click.group(cls=Ordered)
+def weights() -> None:
+    """List, fetch, check and remove the network's weights."""
 
 
 @weights.command("list")
-def list_(as_json: AsJson = False) -> None:
+@_as_json
+def list_(*, as_json: bool) -> None:
     """List the weights that u2cut knows, and which are here."""
     with stdio.protect_stdout() as stdout:
         stdio.configure_logging()
@@ -44,11 +44,10 @@ def list_(as_json: AsJson = False) -> None:
 
 
 @weights.command()
-def download(
-    names: Names,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
-    as_json: AsJson = False,
-) -> None:
+@_names
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@_as_json
+def download(names: tuple[str, ...], *, quiet: bool, as_json: bool) -> None:
     """Fetch weights into the cache; print where they are."""
 
     def fetch(name: str) -> tuple[dict[str, str], str]:
@@ -59,12 +58,9 @@ def download(
 
 
 @weights.command()
-def verify(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME...]", show_default=False)
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@_as_json
+def verify(names: tuple[str, ...], *, as_json: bool) -> None:
     """Hash weights in full and compare; without a name, all that are here."""
     here = [
         n for n in registry.names() if n == registry.BUNDLED or cache.is_cached(registry.spec(n))
@@ -86,7 +82,9 @@ def verify(
 
 
 @weights.command()
-def path(name: Name, as_json: AsJson = False) -> None:
+@_name
+@_as_json
+def path(name: str, *, as_json: bool) -> None:
     """Print where weights are; an error if they aren't here."""
     with stdio.protect_stdout() as stdout:
         stdio.configure_logging()
@@ -94,7 +92,9 @@ def path(name: Name, as_json: AsJson = False) -> None:
 
 
 @weights.command()
-def remove(names: Names, as_json: AsJson = False) -> None:
+@_names
+@_as_json
+def remove(names: tuple[str, ...], *, as_json: bool) -> None:
     """Delete weights, and what is left of broken downloads, from the cache."""
 
     def delete(name: str) -> tuple[dict[str, object], str]:
@@ -107,13 +107,10 @@ def remove(names: Names, as_json: AsJson = False) -> None:
 
 
 @weights.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False)],
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What it must be.", show_default=False)
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", help="What it must be.")
+@_as_json
+def import_(file: Path, *, name: str | None, as_json: bool) -> None:
     """Copy a file that was fetched by hand into the cache, recognised by its SHA-256."""
     with stdio.protect_stdout() as stdout:
         stdio.configure_logging()
@@ -122,7 +119,7 @@ def import_(
 
 
 def _each(
-    names: list[str],
+    names: Sequence[str],
     act: Callable[[str], tuple[object, str]],
     *,
     as_json: bool,

@@ -55,6 +55,19 @@ def test_a_warm_cache_needs_no_torch(weights, photos, published, tmp_path) -> No
     np.testing.assert_allclose(np.load(tmp_path / "maps.npy"), published(batch), atol=1e-4)
 
 
+def test_the_converter_is_loaded_when_it_is_called_only() -> None:
+    code = (
+        "import sys, torch\n"
+        "import u2cut.engines.openvino\n"
+        "assert 'openvino.tools.ovc' not in sys.modules\n"
+        "import openvino\n"
+        "model = openvino.convert_model(torch.nn.ReLU(), example_input=torch.zeros(1, 3))\n"
+        "print(model.outputs)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "type: f32" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from u2cut.engines import compiled
+from u2cut.engines.openvino_import import openvino as ov
 from u2cut.errors import DeviceError, OutputError
 from u2cut.stdio import logger
 

@@ -103,7 +103,8 @@ def alpha_matte(
     """
     shape = image.shape[:2]
     if method == "none":
-        return np.clip(resize(saliency, shape), 0, 1)
+        alpha = resize(saliency, shape)
+        return np.clip(alpha, 0, 1, out=None if alpha is saliency else alpha)
     alpha = np.zeros(shape, np.float32)
     belief = believe(saliency)
     window = _window(belief.alpha, shape)

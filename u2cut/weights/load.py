@@ -6,7 +6,6 @@ import pickletools
 import stat
 import zipfile
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -15,10 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from u2cut.errors import WeightsError, system_reason
-from u2cut.model import VARIANTS, U2Net, Variant
+from u2cut.model import U2NET, U2NETP, U2Net, Variant
 from u2cut.stdio import printable
 from u2cut.weights.registry import MAX_BYTES
 
+_BETWEEN_THE_TWO = 7_000_000  # 1.1 and 44 million values
 _LEGACY_PICKLES = 5  # a mark, a version, the machine, the tensors, their storages
 _NAMED = {
     "collections OrderedDict",
@@ -46,10 +46,10 @@ def load_network(path: Path) -> U2Net:
         WeightsError: The file can't be read, isn't exactly one of the two networks, or holds
             NaN, infinity or code.
     """
-    state = _checked(_read(path), path)
+    state = _read(path)
     with torch.device("meta"):
-        network = U2Net(_closest_variant(state))
-    network.load_state_dict(state, strict=True, assign=True)
+        network = U2Net(_likely_variant(state))
+    network.load_state_dict(_checked(state, network, path), strict=True, assign=True)
     return network.eval()
 
 
@@ -138,10 +138,16 @@ def _refuse_code(file: IO[bytes], name: str) -> None:
             )
 
 
-def _checked(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _likely_variant(state: Mapping[str, object]) -> Variant:
+    """Tell the networks apart by their size: their tensors have the same names."""
+    values = sum(tensor.numel() for tensor in state.values() if isinstance(tensor, Tensor))
+    return U2NET if values > _BETWEEN_THE_TWO else U2NETP
+
+
+def _checked(state: Mapping[str, Tensor], network: U2Net, path: Path) -> dict[str, Tensor]:
     """Return fp32 copies of the tensors, once names, shapes, types and values are right."""
     name = printable(path)
-    expected = _shapes(_closest_variant(state))
+    expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     missing = [key for key in expected if key not in state]
     surplus = [key for key in state if key not in expected]
     if missing or surplus:
@@ -171,21 +177,6 @@ def _checked_tensor(tensor: Tensor, key: str, name: str) -> Tensor:
     if not bool(torch.isfinite(plain).all()):
         raise WeightsError(f"{name}: {key} holds NaN or infinity; the file is damaged")
     return plain
-
-
-def _closest_variant(state: Mapping[str, Tensor]) -> Variant:
-    """Return the network with which most of the tensors agree in name and shape."""
-
-    def agreements(variant: Variant) -> int:
-        return sum(_shape(state.get(k)) == shape for k, shape in _shapes(variant).items())
-
-    return max(VARIANTS.values(), key=agreements)
-
-
-@cache
-def _shapes(variant: Variant) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        return {key: tuple(tensor.shape) for key, tensor in U2Net(variant).state_dict().items()}
 
 
 def _shape(tensor: object) -> tuple[int, ...] | None:

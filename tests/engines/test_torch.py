@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,14 @@ def test_too_little_memory_for_one_photo_is_a_device_error(
     monkeypatch.setattr(engine, "_run", scarce)
     with pytest.raises(DeviceError, match="--size"):
         engine.predict(photos(1, 64))
+
+
+def test_calls_may_overlap(weights, photos, published) -> None:
+    engine = on_cpu(weights)
+    batches = [photos(2, 64) + i for i in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        for batch, found in zip(batches, pool.map(engine.predict, batches), strict=True):
+            np.testing.assert_allclose(found, published(batch), atol=1e-5)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

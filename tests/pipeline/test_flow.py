@@ -13,8 +13,9 @@ from u2cut.pipeline.predictor import Looked
 class Doubler:
     """Stands where the network stands; the flow's own behaviour is what is tested."""
 
-    def __init__(self, batch_size: int = 1) -> None:
+    def __init__(self, batch_size: int = 1, at_once: int = 1) -> None:
         self.batch_size = batch_size
+        self.at_once = at_once
         self.batches: list[int] = []
 
     def look_at(self, inputs: Sequence[NDArray[np.float32]]) -> list[Looked]:
@@ -41,10 +42,11 @@ def finished(item: int, photo: int, looked: Looked | None) -> float:
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("at_once", [1, 2])
 def test_outcomes_keep_the_order_and_errors_cost_their_item_only(
-    batch_size: int, workers: int
+    batch_size: int, workers: int, at_once: int
 ) -> None:
-    network = Doubler(batch_size)
+    network = Doubler(batch_size, at_once)
     outcomes = dict(flow(range(40), first=ready, predictor=network, last=finished, workers=workers))
     assert list(outcomes) == list(range(40))
     failed = {item for item, outcome in outcomes.items() if isinstance(outcome, Exception)}
@@ -68,6 +70,21 @@ def test_few_items_are_under_way_however_many_there_are() -> None:
         next(running)
         assert drawn - taken <= 8
     running.close()
+
+
+def test_a_batch_is_on_its_way_before_the_last_one_is_back() -> None:
+    both = threading.Barrier(2)
+
+    class Slow(Doubler):
+        def look_at(self, inputs: Sequence[NDArray[np.float32]]) -> list[Looked]:
+            both.wait(10)  # for the other batch
+            return super().look_at(inputs)
+
+    network = Slow(batch_size=2, at_once=2)
+    outcomes = flow(range(100, 108), first=ready, predictor=network, last=finished, workers=2)
+    assert [outcome for _, outcome in outcomes] == [
+        -1.0 if item % 10 == 4 else 2.0 * item for item in range(100, 108)
+    ]
 
 
 def test_reading_overlaps_with_the_network() -> None:

@@ -44,6 +44,10 @@ class Engine(Protocol):
     def batch_size(self) -> int:
         """How many photos a call should bring for the best throughput."""
 
+    @property
+    def at_once(self) -> int:
+        """How many calls may overlap: on a GPU, one computes while another is copied."""
+
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the fused maps of a batch.
 

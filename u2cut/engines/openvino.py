@@ -31,7 +31,7 @@ class OpenVINOEngine:
 
     name = "openvino"
     device = "cpu"
-    batch_size = 1  # more don't help on a CPU
+    batch_size = at_once = 1  # more don't help on a CPU
 
     def __init__(self, path: Path, *, precision: str, size: int) -> None:
         core = ov.Core()

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -92,6 +93,8 @@ class TorchEngine:
         self.precision = _resolve_precision(precision, self._devices[0].type)
         per_device = 1 if self.device == "cpu" else max(1, _GPU_BATCH * 320**2 // size**2)
         self.batch_size = per_device * len(self._devices)
+        self.at_once = 2 if self._devices[0].type == "cuda" else 1
+        self._launching, self._falling_back = threading.Lock(), threading.Lock()
         self._load()
 
     def _load(self) -> None:
@@ -106,16 +109,23 @@ class TorchEngine:
         """Return the fused maps of a batch: (B, 3, S, S) to (B, S, S) in [0, 1]."""
         maps = self._run_within_memory(batch)
         if self.precision != "fp32" and not np.isfinite(maps).all():
-            logger.warning(
-                "%s overflows with these weights: going on in fp32, which is slower",
-                self.precision,
-            )
-            self.precision = "fp32"
-            self._load()
+            self._fall_back()
             maps = self._run_within_memory(batch)
         if self.device == "cpu":
             _keep_freed_memory()
         return maps
+
+    def _fall_back(self) -> None:
+        with self._falling_back:
+            if self.precision == "fp32":
+                return  # another call was faster
+            logger.warning(
+                "%s overflows with these weights: going on in fp32, which is slower",
+                self.precision,
+            )
+            with self._launching:
+                self.precision = "fp32"
+                self._load()
 
     def _run_within_memory(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the batch, in smaller pieces from the moment that the GPU's memory is short."""
@@ -145,12 +155,17 @@ class TorchEngine:
     @torch.inference_mode()
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         inputs = torch.from_numpy(batch).chunk(len(self._devices))
-        # All GPUs are given their share before the first result is waited for.
-        maps = [
-            replica(_upload(part, device, _DTYPES[self.precision]))
-            for part, device, replica in zip(inputs, self._devices, self._replicas, strict=False)
-        ]
-        result: NDArray[np.float32] = torch.cat([m.cpu() for m in maps]).numpy()
+        # All GPUs are given their share, and another call may give them theirs, before the first
+        # result is waited for. One call at a time, so that each uses the memory of the last.
+        with self._launching:
+            dtype = _DTYPES[self.precision]
+            maps = [
+                _Download(replica(_upload(part, device, dtype)))
+                for part, device, replica in zip(
+                    inputs, self._devices, self._replicas, strict=False
+                )
+            ]
+        result: NDArray[np.float32] = torch.cat([m.wait() for m in maps]).numpy()
         return result
 
 
@@ -171,6 +186,26 @@ def _upload(part: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     if device.type == "cuda":
         part = part.pin_memory().to(device, non_blocking=True)
     return part.to(device, dtype, memory_format=torch.channels_last)
+
+
+class _Download:
+    """Maps on their way from a device; the copy is queued behind what computes them."""
+
+    def __init__(self, maps: Tensor) -> None:
+        self._event: torch.cuda.Event | None = None
+        if maps.device.type != "cuda":
+            self._maps = maps.cpu()
+            return
+        self._maps = torch.empty(maps.shape, dtype=maps.dtype, pin_memory=True)
+        self._maps.copy_(maps, non_blocking=True)
+        self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._event.record(torch.cuda.current_stream(maps.device))
+
+    def wait(self) -> Tensor:
+        """Return the maps on the CPU."""
+        if self._event is not None:
+            self._event.synchronize()
+        return self._maps
 
 
 def _resolve_device(device: str) -> list[torch.device]:

@@ -3,11 +3,11 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +52,10 @@ def flow(
 ) -> Iterator[tuple[T, R | Exception]]:
     """Run each item through ``first``, the network and ``last``; yield in the items' order.
 
-    ``first`` and ``last`` run in worker threads, the network in the caller's. A bounded number
-    of items is under way at any time, however many there are. What a stage raises becomes its
-    item's outcome.
+    ``first`` and ``last`` run in worker threads, the network in the caller's; a GPU's in two of
+    its own, so that it computes one batch while the next is copied to it. A bounded number of
+    items is under way at any time, however many there are. What a stage raises becomes its item's
+    outcome.
 
     Args:
         items: Drawn from lazily.
@@ -68,6 +69,7 @@ def flow(
     """
     queue = iter(items)
     reading: deque[tuple[T, Future[Ready[P]]]] = deque()
+    looking: deque[_Batch[T, P]] = deque()
     finishing: deque[tuple[T, Future[R]]] = deque()
     pool = Workers(workers, limit=limit)
 
@@ -77,16 +79,24 @@ def flow(
     def finish(item: T, photo: P, looked: Looked | None) -> Future[R]:
         return pool.submit(partial(last, item, photo, looked), give_up=partial(give_up, item))
 
+    network: Executor = _Inline()
     try:
         reading.extend((item, start(item)) for item in islice(queue, _HEAD_START))
         batch_size = predictor.batch_size  # known once the engine is ready
+        if predictor.at_once > 1:
+            network = ThreadPoolExecutor(predictor.at_once, "u2cut network")
         while True:
             for item in islice(queue, max(0, 2 * batch_size + 1 - len(reading))):
                 reading.append((item, start(item)))
-            if not reading:
+            if reading:
+                batch = [reading.popleft() for _ in range(min(batch_size, len(reading)))]
+                looking.append(_look(batch, predictor, pool, network))
+            elif not looking:
                 break
-            batch = [reading.popleft() for _ in range(min(batch_size, len(reading)))]
-            finishing.extend(_look(batch, predictor, pool, finish))
+            while looking and (
+                not reading or looking[0].looked.done() or len(looking) >= predictor.at_once
+            ):
+                finishing.extend(_finish(looking.popleft(), finish))
             while finishing and (finishing[0][1].done() or len(finishing) > workers + batch_size):
                 item, done = finishing.popleft()
                 outcome = pool.settle(done)
@@ -96,37 +106,62 @@ def flow(
             outcome = pool.settle(done)
             yield item, outcome
     finally:
+        network.shutdown(wait=False, cancel_futures=True)
         pool.close()
 
 
+class _Inline(Executor):
+    """Does what it is given at once, in the caller's thread."""
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        future: Future[R] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as e:
+            future.set_exception(e)
+        return future
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch(Generic[T, P]):
+    """Photos that have been read, on their way through the network."""
+
+    read: list[tuple[T, Ready[P] | Exception]]
+    looked: Future[list[Looked]]
+
+
 def _look(
-    batch: list[tuple[T, Future[Ready[P]]]],
-    predictor: Predictor,
-    pool: Workers,
-    finish: Callable[[T, P, Looked | None], Future[R]],
-) -> Iterator[tuple[T, Future[R]]]:
-    """Run one batch through the network and hand each photo on to ``finish``."""
+    batch: list[tuple[T, Future[Ready[P]]]], predictor: Predictor, pool: Workers, network: Executor
+) -> _Batch[T, P]:
+    """Send what could be read of a batch through the network."""
     read = []
-    for _, future in batch:
+    for item, future in batch:
         ready = pool.settle(future)
-        read.append(ready)
-    inputs = [r.network_input for r in read if isinstance(r, Ready) and r.network_input is not None]
-    try:
-        looked: Iterator[Looked | Exception] = iter(predictor.look_at(inputs))
-    except Exception as e:
-        looked = iter([e] * len(inputs))
-    for (item, _), ready in zip(batch, read, strict=True):
+        read.append((item, ready))
+    inputs = [
+        r.network_input for _, r in read if isinstance(r, Ready) and r.network_input is not None
+    ]
+    return _Batch(read, network.submit(predictor.look_at, inputs))
+
+
+def _finish(
+    batch: _Batch[T, P], finish: Callable[[T, P, Looked | None], Future[R]]
+) -> Iterator[tuple[T, Future[R]]]:
+    """Hand each photo of a batch on to ``finish``, as soon as the network has seen it."""
+    error = batch.looked.exception()
+    looked = iter(() if error else batch.looked.result())
+    for item, ready in batch.read:
         if isinstance(ready, Exception):
             yield item, _failed(ready)
-            continue
-        seen = next(looked) if ready.network_input is not None else None
-        if isinstance(seen, Exception):
-            yield item, _failed(seen)
+        elif ready.network_input is None:
+            yield item, finish(item, ready.photo, None)
+        elif error is not None:
+            yield item, _failed(error)
         else:
-            yield item, finish(item, ready.photo, seen)
+            yield item, finish(item, ready.photo, next(looked))
 
 
-def _failed(error: Exception) -> Future[R]:
+def _failed(error: BaseException) -> Future[R]:
     future: Future[R] = Future()
     future.set_exception(error)
     return future

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,17 +52,21 @@ class Predictor:
         self.model = found.name
         self.size = options.size or found.input_size
         self._batch_size = options.batch_size
-        self._lock = threading.Lock()
+        self._turns = threading.Semaphore(0)
         opener = ThreadPoolExecutor(1, "u2cut engine")
-        self._opening = opener.submit(
-            open_engine,
-            found.path,
+        self._opening = opener.submit(self._open, found.path, options)
+        opener.shutdown(wait=False)
+
+    def _open(self, path: Path, options: NetworkOptions) -> Engine:
+        engine = open_engine(
+            path,
             engine=options.engine,
             device=options.device,
             precision=options.precision,
             size=self.size,
         )
-        opener.shutdown(wait=False)
+        self._turns.release(engine.at_once)
+        return engine
 
     @property
     def engine(self) -> Engine:
@@ -79,6 +84,11 @@ class Predictor:
         engine = self.engine  # even if it isn't asked: its error is the run's, not a photo's
         return self._batch_size or engine.batch_size
 
+    @property
+    def at_once(self) -> int:
+        """How many calls of `look_at` do well to overlap."""
+        return self.engine.at_once
+
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn a photo, RGB (H, W, 3) uint8, into the network's input, (3, S, S) float32."""
         return saliency.prepare(image, self.size)
@@ -88,7 +98,7 @@ class Predictor:
         if not inputs:
             return []
         engine = self.engine
-        with self._lock:
+        with self._turns:
             start = time.perf_counter()
             fused = engine.predict(np.stack(inputs))
             seconds = (time.perf_counter() - start) / len(inputs)

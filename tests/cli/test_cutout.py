@@ -153,6 +153,15 @@ def test_the_ending_of_the_output_names_the_format(u2cut: Run, disc: Path, endin
         assert image.mode == "RGBA"
 
 
+def test_an_ending_and_a_format_that_differ_are_a_usage_error(u2cut: Run, disc: Path) -> None:
+    target = disc.with_name("out.png")
+    done = u2cut("remove", disc, "-o", target, "--format", "tiff")
+    assert done.code == 2
+    assert "the ending says png, --format tiff" in done.err
+    assert not target.exists()
+    assert u2cut("remove", disc, "-o", disc.with_name("o.tif"), "--format", "tiff").code == 0
+
+
 def test_format_and_quality_hold_for_a_folder(u2cut: Run, disc: Path, photo: Path) -> None:
     sizes = []
     for quality in (20, 95):

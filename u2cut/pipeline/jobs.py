@@ -166,8 +166,13 @@ class _Planner:
             raise UsageError("the output's name is empty; is a variable unset?")
         if target.endswith(("/", os.sep)) or os.path.isdir(target):
             return True
-        known = Path(target).suffix.lower() in FORMATS
-        if Path(target).suffix and not known and self.output.format is None:
+        named = FORMATS.get(Path(target).suffix.lower())
+        wanted = self.output.format
+        if named and wanted and named is not wanted:
+            raise UsageError(
+                f"{printable(target)}: the ending says {named}, --format {wanted}: leave one out"
+            )
+        if Path(target).suffix and not named and wanted is None:
             raise UsageError(
                 f"{printable(target)}: can't write files of this kind; "
                 f"use {' '.join(FORMATS)}, or --format"

@@ -18,7 +18,7 @@ _CHUNK = 1 << 20
 
 # What isn't read, and what a message calls it.
 _REFUSED = {
-    stat.S_IFDIR: "is a folder; lists name files, folders go on the command line",
+    stat.S_IFDIR: "is a folder where a photo is wanted (lists name photos, not folders)",
     stat.S_IFCHR: "is a device, not a photo",
     stat.S_IFBLK: "is a device, not a photo",
     stat.S_IFSOCK: "is a socket, not a photo",

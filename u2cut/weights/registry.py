@@ -110,7 +110,7 @@ def spec(name: str) -> WeightSpec:
         return _bundled_spec()
     raise WeightsError(
         f"no weights are called '{printable(name)}'; known: {', '.join(names())}. "
-        "For a file of your own use --weights FILE"
+        "For a file of your own use --weights FILE (train: --init FILE.safetensors)"
     )
 
 

@@ -73,7 +73,7 @@ def _option(declared: Field[Any], hint: Any) -> Callable[[_Function], _Function]
     )
 
 
-def _type(kind: type, described: Mapping[str, Any]) -> click.ParamType[Any]:
+def _type(kind: type, described: Mapping[str, Any]) -> "click.ParamType[Any]":
     """Return what checks and reads the option's text."""
     if described["parser"] is not None:
         return click.STRING

@@ -154,3 +154,33 @@ def test_the_end_leaves_out_no_exit_handler_thread_or_buffer() -> None:
             [sys.executable, "-c", code, state], capture_output=True, timeout=60, check=False
         )
         assert (done.returncode, done.stdout, done.stderr) == (3, said, b"")
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        (("u2cut", "re"), ["plain,remove", "plain,report"]),
+        (("u2cut", "remove", "--mat"), ["plain,--matting"]),
+        (("u2cut", "remove", "--matting", ""), ["plain,none", "plain,fast", "plain,best"]),
+        (("u2cut", "remove", "ca"), ["file,ca"]),
+        (("u2cut", "remove", "-o", "ou"), ["file,ou"]),
+        (("u2cut", "weights", "ver"), ["plain,verify"]),
+    ],
+)
+def test_the_shell_completes_commands_options_values_and_files(
+    typed: tuple[str, ...], completed: list[str]
+) -> None:
+    environment = {
+        "_U2CUT_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(typed),
+        "COMP_CWORD": str(len(typed) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "u2cut"],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == completed

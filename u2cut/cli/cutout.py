@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from u2cut import stdio, weights
-from u2cut.cli.options import takes
+from u2cut.cli.options import Text, takes
 from u2cut.errors import OutputError, UsageError
 from u2cut.pipeline.inputs import STD
 from u2cut.pipeline.jobs import Plan, plan
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from u2cut.pipeline.journal import Journal
     from u2cut.pipeline.outcome import Result
 
-_inputs = click.argument("inputs", metavar="[INPUTS]...", nargs=-1)
+_inputs = click.argument("inputs", metavar="[INPUTS]...", nargs=-1, type=Text())
 
 
 @click.command

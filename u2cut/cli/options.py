@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import click
+from click.shell_completion import CompletionItem
 
 _Function = Callable[..., None]
 
@@ -19,6 +20,16 @@ class Ordered(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names."""
         return list(self.commands)
+
+
+class Text(click.types.StringParamType):
+    """Text as it is; the shell may complete it as a file's name."""
+
+    def shell_complete(
+        self, context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Leave it to the shell."""
+        return [CompletionItem(incomplete, type="file")]
 
 
 def takes(*groups: type) -> Callable[[_Function], _Function]:
@@ -76,7 +87,7 @@ def _option(declared: Field[Any], hint: Any) -> Callable[[_Function], _Function]
 def _type(kind: type, described: Mapping[str, Any]) -> "click.ParamType[Any]":
     """Return what checks and reads the option's text."""
     if described["parser"] is not None:
-        return click.STRING
+        return Text()
     if issubclass(kind, StrEnum):
         return click.Choice([str(value) for value in kind])
     if issubclass(kind, Path):
@@ -85,7 +96,7 @@ def _type(kind: type, described: Mapping[str, Any]) -> "click.ParamType[Any]":
     if limits != (None, None):
         return click.IntRange(*limits) if kind is int else click.FloatRange(*limits)
     plain: dict[type, click.ParamType[Any]]
-    plain = {int: click.INT, float: click.FLOAT, bool: click.BOOL, str: click.STRING}
+    plain = {int: click.INT, float: click.FLOAT, bool: click.BOOL, str: Text()}
     return plain[kind]
 
 

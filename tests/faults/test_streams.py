@@ -33,8 +33,9 @@ def wait_for_a_result(out: Path) -> None:
 def test_a_signal_stops_with_130_and_leaves_whole_results(
     nursery: Nursery, noise: Path, tmp_path: Path, name: str
 ) -> None:
-    out = tmp_path / "out"
-    nursery.start("remove", noise, *LITE, "-o", out, "--jobs", 1)
+    out, never = tmp_path / "out", tmp_path / "never.jpg"
+    os.mkfifo(never)  # so that the run isn't over before the signal comes
+    nursery.start("remove", noise, never, *LITE, "-o", out, "--jobs", 1)
     wait_for_a_result(out)
     nursery.kill(signal.Signals[name])
     assert nursery.wait() == 130

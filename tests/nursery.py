@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Self
 
 _SCRIPT = """
-import json, os, resource, sys
+import json, os, resource, signal, sys
 import cv2, PIL.Image, torch
 import u2cut.engines.torch, u2cut.pipeline.journal, u2cut.pipeline.run
 from u2cut.cli.app import run
 PIL.Image.preinit()
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 for line in sys.stdin:
     words, out, err, limits = json.loads(line)
     child = os.fork()

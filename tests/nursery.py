@@ -15,7 +15,8 @@ import cv2, PIL.Image, torch
 import u2cut.engines.torch, u2cut.pipeline.journal, u2cut.pipeline.run
 from u2cut.cli.app import run
 PIL.Image.preinit()
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+for ignored in (signal.SIGHUP, signal.SIGINT):  # by nohup, or in the background of a script
+    signal.signal(ignored, signal.SIG_DFL)
 for line in sys.stdin:
     words, out, err, limits = json.loads(line)
     child = os.fork()

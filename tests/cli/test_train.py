@@ -44,7 +44,7 @@ OPTIONS = {
     "--paste": ("paste", "0.5", [0.5]),
     "--iou": ("iou", "1", 1.0),
     "--ssim": ("ssim", "0.5", 0.5),
-    "--optimizer": ("optimizer", "adamw", "adamw"),
+    "--optimizer": ("optimizer", "muon", "muon"),
     "--lr": ("lr", "0.0001", 0.0001),
     "--weight-decay": ("weight_decay", "0.01", 0.01),
     "--schedule": ("schedule", "cosine", "cosine"),

@@ -29,7 +29,7 @@ TINY = TrainConfig(
 )
 RICH = replace(
     TINY,
-    optimizer=Optimizer.ADAMW,
+    optimizer=Optimizer.MUON,
     schedule=Schedule.COSINE,
     ema=0.9,
     clip=1.0,

@@ -13,6 +13,7 @@ from u2cut.errors import UsageError
 from u2cut.model import VARIANTS, U2Net
 from u2cut.training.average import Average
 from u2cut.training.config import Optimizer, Precision, Schedule, TrainConfig
+from u2cut.training.muon import Muon
 from u2cut.weights import find, local
 from u2cut.weights.load import load_network
 
@@ -24,7 +25,7 @@ class State:
     Attributes:
         network: The network that is trained, without any wrapper.
         average: Its moving average, if the recipe has one.
-        optimizer: Adam or AdamW.
+        optimizer: Adam, AdamW or Muon.
         scaler: The loss scaler; idle unless the precision is fp16.
         step: Optimiser steps done.
         best: Best validation IoU so far; -1 before the first.
@@ -69,19 +70,27 @@ def start(config: TrainConfig, network: U2Net, device: torch.device) -> State:
     """Return the state before the first step."""
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze(network, config.freeze)
+    return State(
+        network,
+        Average(network, config.ema) if config.ema else None,
+        _optimizer(config, [p for p in network.parameters() if p.requires_grad], device),
+        torch.amp.GradScaler(device.type, enabled=config.precision is Precision.FP16),
+    )
+
+
+def _optimizer(
+    config: TrainConfig, parameters: list[nn.Parameter], device: torch.device
+) -> torch.optim.Optimizer:
+    if config.optimizer is Optimizer.MUON:
+        return Muon(parameters, lr=config.lr, weight_decay=config.weight_decay)
     kind = {Optimizer.ADAM: torch.optim.Adam, Optimizer.ADAMW: torch.optim.AdamW}[config.optimizer]
-    optimizer = kind(
-        [p for p in network.parameters() if p.requires_grad],
+    optimizer: torch.optim.Optimizer = kind(
+        parameters,
         lr=config.lr,
         weight_decay=config.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
-    return State(
-        network,
-        Average(network, config.ema) if config.ema else None,
-        optimizer,
-        torch.amp.GradScaler(device.type, enabled=config.precision is Precision.FP16),
-    )
+    return optimizer
 
 
 def initial_network(config: TrainConfig) -> U2Net:

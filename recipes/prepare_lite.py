@@ -5,6 +5,8 @@ python recipes/prepare_lite.py COLLECTED OUT
 COLLECTED holds GROUP/SET/images and GROUP/SET/masks, cutouts/SET (RGBA photos), backgrounds and
 unlabelled. OUT gets train/SET and val/SET, each with images and masks (links, where nothing
 changes). Which names are for validation is read from validation.txt; --split writes that file.
+What left_out.txt names isn't trained on: masks that were looked at and are not what a person
+would cut out.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import cv2
 import numpy as np
 
 LIST = Path(__file__).with_name("validation.txt")
+LEFT_OUT = Path(__file__).with_name("left_out.txt")
 # How many photos of each set are held back.
 HELD_BACK = {
     "VOC-animals": 60,
@@ -146,6 +149,7 @@ def main() -> None:
     if arguments.split:
         LIST.write_text("\n".join(choose(photos, alike)) + "\n", encoding="utf-8")
     held = set(LIST.read_text(encoding="utf-8").splitlines())
+    left_out = set(LEFT_OUT.read_text(encoding="utf-8").splitlines())
     held_clusters = {
         alike[p] for name, paths in photos.items() for p in paths if f"{name}/{p.stem}" in held
     }
@@ -153,12 +157,14 @@ def main() -> None:
         for path in paths:
             if f"{name}/{path.stem}" in held:
                 write_pair(path, arguments.out / "val" / name)
-            elif alike[path] not in held_clusters and (
-                name not in UNIONS or plausible(mask_of(path))
+            elif (
+                alike[path] not in held_clusters
+                and f"{name}/{path.stem}" not in left_out
+                and (name not in UNIONS or plausible(mask_of(path)))
             ):
                 write_pair(path, arguments.out / "train" / name)
     for path in loose:
-        if alike[path] in held_clusters:
+        if alike[path] in held_clusters or f"{path.parent.name}/{path.stem}" in left_out:
             continue
         if path.parent.name == "PersonCutouts200":  # the other cutouts are pairs already
             write_cutout(path, arguments.out / "train" / path.parent.name)

@@ -4,7 +4,8 @@ python recipes/pseudo_label.py PHOTOS WEIGHTS OUT
 
 The teacher's map (mean over the photo and its mirror image) is sharpened by GrabCut on the
 photo's colours. A photo is kept when the map is confident, the two agree, and the subject is
-one piece of a plausible size. OUT gets images (links) and masks, where 128 means unknown.
+one piece of a plausible size; or when kept.txt names it: its mask was looked at and is right.
+OUT gets images (links) and masks, where 128 means unknown.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from u2cut.saliency import prepare
 from u2cut.weights import local
 from u2cut.weights.load import load_network
 
+KEPT = Path(__file__).with_name("kept.txt")
 UNKNOWN = 128
 AGREE, CONFIDENT = 0.75, 0.5
 
@@ -59,6 +61,12 @@ def judge(fused: np.ndarray, sharp: np.ndarray) -> tuple[float, float, float, fl
     return confidence, agreement, float(sharp.mean()), largest
 
 
+def sure(fused: np.ndarray, sharp: np.ndarray) -> bool:
+    """Tell whether a mask may be trusted without a look."""
+    confidence, agreement, share, largest = judge(fused, sharp)
+    return confidence >= CONFIDENT and agreement >= AGREE and 0.02 < share < 0.6 and largest >= 0.8
+
+
 def main() -> None:
     """Label the photos that the teacher is sure of."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,6 +79,7 @@ def main() -> None:
     network = load_network(weights.path).to(memory_format=torch.channels_last)
     for part in ("images", "masks"):
         (arguments.out / part).mkdir(parents=True, exist_ok=True)
+    seen = set(KEPT.read_text(encoding="utf-8").splitlines())
     photos, kept = sorted(arguments.photos.iterdir()), 0
     for path in photos:
         if (arguments.out / "masks" / f"{path.stem}.png").exists():
@@ -79,8 +88,7 @@ def main() -> None:
         photo = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         fused = teach(network, photo, arguments.size or weights.input_size)
         sharp = sharpen(photo, fused)
-        confidence, agreement, share, largest = judge(fused, sharp)
-        if confidence < CONFIDENT or agreement < AGREE or not 0.02 < share < 0.6 or largest < 0.8:
+        if path.stem not in seen and not sure(fused, sharp):
             continue
         # Where the teacher and the colours disagree, nobody knows.
         mask = np.where(sharp == (fused > 0.5), 255 * sharp.astype(np.uint8), UNKNOWN)

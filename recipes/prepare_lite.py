@@ -4,9 +4,9 @@ python recipes/prepare_lite.py COLLECTED OUT
 
 COLLECTED holds GROUP/SET/images and GROUP/SET/masks, cutouts/SET (RGBA photos), backgrounds and
 unlabelled. OUT gets train/SET and val/SET, each with images and masks (links, where nothing
-changes). Which names are for validation is read from validation.txt; --split writes that file.
-What left_out.txt names isn't trained on: masks that were looked at and are not what a person
-would cut out.
+changes; 128 in a mask means unknown). Which names are for validation is read from
+validation.txt; --split writes that file. What left_out.txt names isn't trained on: masks that
+were looked at and are not what a person would cut out.
 """
 
 import argparse
@@ -40,6 +40,7 @@ HELD_BACK = {
 }
 # Sets whose masks are the union of all that was annotated: only plausible subjects are kept.
 UNIONS = ("VOC-animals", "COCO-mini")
+EDGE = 2  # pixels on both sides of their outlines that are unknown: they were drawn coarsely
 ALIKE = 8  # bits of 64 in which the hashes of two near-duplicates differ at most
 
 
@@ -128,6 +129,17 @@ def write_pair(image: Path, folder: Path) -> None:
     link(mask_of(image), folder / "masks" / mask_of(image).name)
 
 
+def write_coarse_pair(image: Path, folder: Path) -> None:
+    """Put a photo and its mask into a set, the mask's outline as unknown."""
+    mask = cv2.imread(str(mask_of(image)), cv2.IMREAD_GRAYSCALE)
+    subject = np.where(mask > 127, 255, 0).astype(np.uint8)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * EDGE + 1, 2 * EDGE + 1))
+    subject[cv2.dilate(subject, disc) != cv2.erode(subject, disc)] = 128
+    link(image, folder / "images" / image.name)
+    (folder / "masks").mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / "masks" / mask_of(image).name), subject)
+
+
 def write_cutout(path: Path, folder: Path) -> None:
     """Divide an RGBA photo into a photo and a mask."""
     rgba = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -162,7 +174,8 @@ def main() -> None:
                 and f"{name}/{path.stem}" not in left_out
                 and (name not in UNIONS or plausible(mask_of(path)))
             ):
-                write_pair(path, arguments.out / "train" / name)
+                write = write_coarse_pair if name in UNIONS else write_pair
+                write(path, arguments.out / "train" / name)
     for path in loose:
         if alike[path] in held_clusters or f"{path.parent.name}/{path.stem}" in left_out:
             continue

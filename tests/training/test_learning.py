@@ -20,7 +20,6 @@ SMALL = TrainConfig(
     crop=0,
     vflip=0,
     iou=1.0,
-    optimizer=Optimizer.ADAMW,
     schedule=Schedule.COSINE,
     warmup=10,
     clip=5,
@@ -35,9 +34,14 @@ def last_iou(run):
     return [r["val"]["all"]["iou"] for r in records if "val" in r][-1]
 
 
-def test_eight_photos_are_learnt_by_heart(tmp_path):
+both_optimizers = pytest.mark.parametrize("optimizer", [Optimizer.ADAMW, Optimizer.MUON])
+
+
+@both_optimizers
+def test_eight_photos_are_learnt_by_heart(tmp_path, optimizer):
     data = write_set(tmp_path / "eight", count=8, size=(120, 160))
-    train(replace(SMALL, data=[data], val=[data], steps=160, lr=2e-3), tmp_path / "run")
+    config = replace(SMALL, optimizer=optimizer, data=[data], val=[data], steps=160, lr=2e-3)
+    train(config, tmp_path / "run")
     assert last_iou(tmp_path / "run") > 0.97
 
 
@@ -61,12 +65,13 @@ def write_squares(folder, count, seed):
     return folder
 
 
-def test_twenty_photos_of_a_new_kind_teach_the_bundled_weights(tmp_path):
+@pytest.mark.parametrize(("optimizer", "lr"), [(Optimizer.ADAMW, 5e-4), (Optimizer.MUON, 2e-3)])
+def test_twenty_photos_of_a_new_kind_teach_the_bundled_weights(tmp_path, optimizer, lr):
     data = write_squares(tmp_path / "train", 20, seed=0)
     val = write_squares(tmp_path / "val", 12, seed=1)
-    config = replace(SMALL, init="lite", data=[data], val=[val])
+    config = replace(SMALL, optimizer=optimizer, init="lite", data=[data], val=[val])
     train(replace(config, steps=1, lr=1e-9, warmup=0), tmp_path / "before")
-    train(replace(config, steps=100, lr=5e-4), tmp_path / "after")
+    train(replace(config, steps=100, lr=lr), tmp_path / "after")
     before, after = last_iou(tmp_path / "before"), last_iou(tmp_path / "after")
     assert after > before + 0.2
     assert after > 0.8

@@ -219,7 +219,7 @@ class TrainConfig:
     # Optimisation
     optimizer: Optimizer = field(
         default=Optimizer.ADAM,
-        metadata=option("The optimiser; muon needs far fewer photos, at adamw's rates."),
+        metadata=option("The optimiser; muon learns more from each photo in long runs."),
     )
     lr: float = field(default=1e-3, metadata=option("Learning rate.", min=0))
     weight_decay: float = field(default=0.0, metadata=option("Weight decay.", min=0))

@@ -22,8 +22,9 @@ class Muon(torch.optim.AdamW):
 
     A convolution (O, I, h, w) counts as the matrix (O, I·h·w). Its step has singular values
     of about 1, so that rare directions are learned as fast as common ones, and is scaled to a
-    root mean square of 0.2 ``lr``, which is what AdamW's steps have: one rate serves both
-    (J. Liu et al., "Muon is Scalable for LLM Training", 2025, equation 4).
+    root mean square of 0.2 ``lr``, which is what AdamW's steps have in a long run: one rate
+    serves both (J. Liu et al., "Muon is Scalable for LLM Training", 2025, equation 4). AdamW's
+    first steps are larger, so that short runs want a higher rate here.
 
     Args:
         parameters: What is to be optimised.

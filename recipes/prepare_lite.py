@@ -4,9 +4,10 @@ python recipes/prepare_lite.py COLLECTED OUT
 
 COLLECTED holds GROUP/SET/images and GROUP/SET/masks, cutouts/SET (RGBA photos), backgrounds and
 unlabelled. OUT gets train/SET and val/SET, each with images and masks (links, where nothing
-changes; 128 in a mask means unknown). Which names are for validation is read from
-validation.txt; --split writes that file. What left_out.txt names isn't trained on: masks that
-were looked at and are not what a person would cut out.
+changes; 128 in a mask means unknown), unlabelled the photos without masks, and unions those whose
+union of annotations is no subject. Which names are for validation is read from validation.txt;
+--split writes that file. What left_out.txt names isn't trained on: masks that were looked at and
+are not what a person would cut out.
 """
 
 import argparse
@@ -169,13 +170,14 @@ def main() -> None:
         for path in paths:
             if f"{name}/{path.stem}" in held:
                 write_pair(path, arguments.out / "val" / name)
-            elif (
-                alike[path] not in held_clusters
-                and f"{name}/{path.stem}" not in left_out
-                and (name not in UNIONS or plausible(mask_of(path)))
-            ):
-                write = write_coarse_pair if name in UNIONS else write_pair
-                write(path, arguments.out / "train" / name)
+            elif alike[path] in held_clusters:
+                continue
+            elif name not in UNIONS:
+                write_pair(path, arguments.out / "train" / name)
+            elif plausible(mask_of(path)) and f"{name}/{path.stem}" not in left_out:
+                write_coarse_pair(path, arguments.out / "train" / name)
+            elif f"unions/{path.stem}" not in left_out:
+                link(path, arguments.out / "unions" / path.name)
     for path in loose:
         if alike[path] in held_clusters or f"{path.parent.name}/{path.stem}" in left_out:
             continue

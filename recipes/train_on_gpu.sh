@@ -39,8 +39,11 @@ train() {
     cd "$work" # the recipe's paths start here
     ln -s collected/backgrounds backgrounds
     "$python" "$here/recipes/prepare_lite.py" collected lite
-    "$python" "$here/recipes/pseudo_label.py" lite/unlabelled \
-        "$here/weights/lite.safetensors" lite/train/self-labelled
+    local teacher=$here/weights/lite.safetensors train=lite/train
+    "$python" "$here/recipes/pseudo_label.py" lite/unlabelled "$teacher" $train/self-labelled
+    "$python" "$here/recipes/pseudo_label.py" lite/unions "$teacher" $train/unions
+    "$python" "$here/recipes/grounds.py" grounds $train/{VOC-animals,COCO-mini,OxfordPets} \
+        $train/{HumanSeg290,CCP-person,self-labelled,FeralCats296,DogCat,Cats81}
 
     local start=none batch=32
     [ "$model" = u2netp ] && start=lite && batch=64

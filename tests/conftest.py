@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from PIL import Image
 
 # Small networks gain nothing from more threads, and a busy machine crawls under them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell starts background jobs with Ctrl-C ignored, and what tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ Pattern Recognition 106 (2020), arXiv:2005.09007, figures 2 and 5 and table 1. A
 are those of the official checkpoints, so that these load with ``strict=True``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,21 @@ class Stage:
     height: int
     dilated: bool
     channels: tuple[int, int, int]
+
+    def dilation(self, level: int) -> int:
+        """Return the dilation of the convolutions at a level of the U, counted from 1."""
+        if self.dilated:
+            return 1 << (level - 1)
+        return 2 if level == self.height else 1
+
+    def convolutions(self) -> Iterator[tuple[str, tuple[int, int], int]]:
+        """Yield each convolution's name, input and output channels, dilation, in forward order."""
+        i, m, o = self.channels
+        yield "rebnconvin", (i, o), 1
+        for level in range(1, self.height + 1):
+            yield f"rebnconv{level}", (o if level == 1 else m, m), self.dilation(level)
+        for level in range(self.height - 1, 0, -1):
+            yield f"rebnconv{level}d", (2 * m, o if level == 1 else m), self.dilation(level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,7 @@ U2NETP = Variant(
     _stages(_ENCODER, [(3, 16, 64), *[(64, 16, 64)] * 5]),
     _stages(_DECODER, [(128, 16, 64)] * 5),
 )
+BATCH_NORM_EPSILON = 1e-5  # torch's default, which the published networks were trained with
 VARIANTS = {v.name: v for v in (U2NET, U2NETP)}
 
 
@@ -109,29 +125,15 @@ class RSU(nn.Module):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
-        i, m, o = stage.channels
-        depth = stage.height
-        self.height = depth
+        self.height = stage.height
         self.dilated = stage.dilated
-        self.rebnconvin = ConvBNReLU(i, o)
-        for level in range(1, depth + 1):
-            dilation = self._dilation(level)
-            self.add_module(f"rebnconv{level}", ConvBNReLU(o if level == 1 else m, m, dilation))
-        for level in range(depth - 1, 0, -1):
-            dilation = self._dilation(level)
-            self.add_module(
-                f"rebnconv{level}d", ConvBNReLU(2 * m, o if level == 1 else m, dilation)
-            )
+        for name, (i, o), dilation in stage.convolutions():
+            self.add_module(name, ConvBNReLU(i, o, dilation))
         self.pool = nn.MaxPool2d(2, stride=2, ceil_mode=True)
-
-    def _dilation(self, level: int) -> int:
-        if self.dilated:
-            return 1 << (level - 1)
-        return 2 if level == self.height else 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, I, H, W) to (B, O, H, W)."""
-        x = self.rebnconvin(x)
+        x = self.get_submodule("rebnconvin")(x)
         skips = []
         h = x
         for level in range(1, self.height):

@@ -126,7 +126,7 @@ def prepare(stage: Stage, network: str, photos: int) -> None:
     from u2cut.weights import find
 
     if network == "u2netp":
-        shutil.copyfile(find("lite").path, stage.weights)
+        shutil.copyfile(find("u2netp").path, stage.weights)
     else:
         torch.manual_seed(0)
         save_file(U2Net(VARIANTS[network]).state_dict(), stage.weights)

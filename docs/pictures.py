@@ -36,7 +36,7 @@ def row(cutout: Cutout) -> Image.Image:
 
 
 if __name__ == "__main__":
-    remover = Remover("lite")
+    remover = Remover("u2netp")
     rows = [row(remover.remove(path)) for path in sorted((ROOT / "examples").glob("*.jpg"))]
     width = min(r.width for r in rows)
     rows = [r.resize((width, round(r.height * width / r.width))) for r in rows]

@@ -20,6 +20,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell starts background jobs with Ctrl-C ignored, and what tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Where rembg and backgroundremover keep their networks.
+OTHER_TOOLS = ("U2NET_HOME", "REMBG_HOME", "XDG_DATA_HOME", "U2NET_PATH", "U2NETP_PATH")
+
 
 @pytest.fixture(autouse=True)
 def _log_as_imported() -> None:
@@ -28,12 +31,21 @@ def _log_as_imported() -> None:
     logger.handlers[:], logger.level, logger.propagate = [], logging.NOTSET, True
 
 
+@pytest.fixture(scope="session")
+def _user_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("user")
+
+
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep tests away from the user's cache and settings."""
+def _own_home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, _user_home: Path
+) -> None:
+    """Keep tests away from the user's cache and settings, and from the package index."""
     monkeypatch.setenv("U2CUT_HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.delenv("U2CUT_MODEL", raising=False)
-    monkeypatch.delenv("U2CUT_OFFLINE", raising=False)
+    monkeypatch.setenv("HOME", str(_user_home))
+    for name in ("U2CUT_MODEL", "U2CUT_OFFLINE", "U2CUT_MIRROR", *OTHER_TOOLS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
 
 
 @pytest.fixture
@@ -60,7 +72,7 @@ def u2cut(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Outcome]:
     def call(*arguments: object) -> Outcome:
         words = [os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments]
         if words and words[0] in ("remove", "mask"):
-            words[1:1] = ["--model", "lite", "--size", "96", "--engine", "torch"]
+            words[1:1] = ["--model", "u2netp", "--size", "96", "--engine", "torch"]
         capfdbinary.readouterr()
         code = run(words)
         captured = capfdbinary.readouterr()

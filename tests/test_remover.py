@@ -14,7 +14,7 @@ from u2cut.errors import DeviceError, InputError, UsageError, WeightsError
 
 @pytest.fixture(scope="module")
 def remover() -> Remover:
-    return Remover("lite", size=96, engine="torch", jobs=2)
+    return Remover("u2netp", size=96, engine="torch", jobs=2)
 
 
 def test_every_kind_of_photo_gives_the_same_cutout(remover: Remover, disc: Path) -> None:
@@ -33,7 +33,7 @@ def test_every_kind_of_photo_gives_the_same_cutout(remover: Remover, disc: Path)
         assert plane.max() <= 1
     assert first.has_subject
     assert 0.1 < first.coverage < 0.6
-    assert remover.model == "lite"
+    assert remover.model == "u2netp"
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "HSV"])
@@ -144,7 +144,7 @@ def test_what_cannot_be_had_is_said_at_once() -> None:
     with pytest.raises(WeightsError):
         Remover(weights="missing.safetensors")
     with pytest.raises(DeviceError):
-        Remover("lite", device="cuda:99")
+        Remover("u2netp", device="cuda:99")
 
 
 def test_the_package_names_what_it_offers() -> None:

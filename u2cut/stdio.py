@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 logger = logging.getLogger("u2cut")
+# Between information and a warning: shown unless --quiet, and nothing is wrong.
+NOTICE = 25
 
 
 def claim_standard_streams() -> None:
@@ -102,11 +104,11 @@ class _StderrHandler(logging.Handler):
 
 
 def configure_logging(*, quiet: bool = False, verbose: bool = False) -> None:
-    """Send u2cut's log to stderr: errors only, warnings (the default) or everything."""
+    """Send u2cut's log to stderr: errors only, notices and warnings (the default) or all."""
     handler = _StderrHandler()
     handler.setFormatter(_Formatter("%(message)s"))
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+    logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else NOTICE)
     logger.propagate = False
 
 

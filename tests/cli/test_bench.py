@@ -7,7 +7,7 @@ from pictures import Outcome, opened
 
 from u2cut.pipeline.bench import Alternative, Benchmark, example_photo
 
-ENGINE = ("--model", "lite", "--size", "64", "--engine", "torch", "--device", "cpu")
+ENGINE = ("--model", "u2netp", "--size", "64", "--engine", "torch", "--device", "cpu")
 
 
 def test_every_stage_and_setting_is_timed(u2cut: Callable[..., Outcome], disc: Path) -> None:

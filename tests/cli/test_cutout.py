@@ -351,7 +351,7 @@ def test_auto_offline_takes_the_bundled_weights_with_one_warning(
     result = u2cut("mask", disc, photo, "--model", "auto", "--offline", "-o", tmp_path / "out")
     assert result.code == 0
     assert result.err.count("warning") == 1
-    assert "lite" in result.err
+    assert "u2netp" in result.err
 
 
 def test_the_environment_names_the_model(
@@ -364,8 +364,8 @@ def test_the_environment_names_the_model(
 
 
 def test_weights_takes_a_local_file(u2cut: Run, disc: Path) -> None:
-    lite = EXAMPLES.parent / "weights" / "lite.safetensors"
-    assert u2cut("remove", disc, "--weights", lite).code == 0
+    u2netp = EXAMPLES.parent / "weights" / "u2netp.safetensors"
+    assert u2cut("remove", disc, "--weights", u2netp).code == 0
 
 
 def test_help_names_every_command_without_loading_anything_heavy(u2cut: Run) -> None:
@@ -378,7 +378,7 @@ def test_help_names_every_command_without_loading_anything_heavy(u2cut: Run) -> 
 def test_info_tells_what_is_here(u2cut: Run) -> None:
     facts = json.loads(u2cut("info", "--json").out)
     assert facts["devices"]["cpu"] is True
-    assert facts["weights"]["lite"] is True
+    assert facts["weights"]["u2netp"] is True
     assert facts["weights"]["u2net"] is False
     assert "torch" in u2cut("info").out.decode()
 

@@ -14,7 +14,7 @@ from PIL import Image
 from u2cut.cli.app import run
 from u2cut.evaluation.metrics import score
 
-LITE = ("--model", "lite", "--size", "64", "--device", "cpu", "--engine", "torch")
+BUNDLED = ("--model", "u2netp", "--size", "64", "--device", "cpu", "--engine", "torch")
 MODELS = ["U²-Net", "U²-Net†", "BASNet", "PoolNet"]
 
 
@@ -154,19 +154,19 @@ def test_the_unknown_band_of_a_trimap_can_be_left_out(ecssd, tmp_path, capfd):
 def test_a_network_is_judged_by_the_maps_that_u2cut_writes(
     ecssd, tmp_path, capfd, product, judging
 ):
-    assert run(["mask", str(ecssd / "images"), product, "-o", str(tmp_path), *LITE]) == 0
+    assert run(["mask", str(ecssd / "images"), product, "-o", str(tmp_path), *BUNDLED]) == 0
     capfd.readouterr()
-    ran("--data", ecssd, *LITE, "--batch-size", "2", *judging, "--json", "--verbose")
+    ran("--data", ecssd, *BUNDLED, "--batch-size", "2", *judging, "--json", "--verbose")
     out, err = capfd.readouterr()
     network = json.loads(out)
     assert "on cpu, fp32" in err
     folder = judged(capfd, "--data", ecssd, "--pred", tmp_path)
-    assert network["source"] == " ".join(["lite 64", *judging[1:]])
+    assert network["source"] == " ".join(["u2netp 64", *judging[1:]])
     assert network["sets"][0]["scores"] == pytest.approx(folder["sets"][0]["scores"], abs=1e-4)
 
 
 def test_scores_of_real_maps_equal_those_of_pysodmetrics(ecssd, tmp_path, capfd):
-    assert run(["mask", str(ecssd / "images"), "--saliency", "-o", str(tmp_path), *LITE]) == 0
+    assert run(["mask", str(ecssd / "images"), "--saliency", "-o", str(tmp_path), *BUNDLED]) == 0
     capfd.readouterr()
     ours = judged(capfd, "--data", ecssd, "--pred", tmp_path)["sets"][0]["scores"]
     with warnings.catch_warnings():

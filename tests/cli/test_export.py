@@ -18,17 +18,17 @@ from u2cut.weights import find
 from u2cut.weights.load import load_network
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LITE = ("--model", "lite", "--quiet")
+BUNDLED = ("--model", "u2netp", "--quiet")
 
 
 def exported(target: Path, *options: str, code: int = ExitCode.OK) -> Path:
-    assert run(["export", *LITE, "-o", str(target), *options]) == code
+    assert run(["export", *BUNDLED, "-o", str(target), *options]) == code
     return target
 
 
 def published(photos: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
-        network = load_network(find("lite").path)
+        network = load_network(find("u2netp").path)
         return network(torch.from_numpy(photos))[0].sigmoid().numpy()
 
 
@@ -36,7 +36,7 @@ def published(photos: np.ndarray) -> np.ndarray:
 def onnx_file(tmp_path_factory) -> Path:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    return exported(tmp_path_factory.mktemp("onnx") / "lite.onnx")
+    return exported(tmp_path_factory.mktemp("onnx") / "u2netp.onnx")
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 64, 64), (3, 3, 32, 65)])
@@ -66,8 +66,8 @@ def test_onnx_runs_as_rembgs_custom_model(onnx_file) -> None:
 
 def test_openvino_gives_the_published_maps_at_any_size(tmp_path) -> None:
     ov = pytest.importorskip("openvino")
-    target = exported(tmp_path / "lite.xml")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["lite.bin", "lite.xml"]
+    target = exported(tmp_path / "u2netp.xml")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["u2netp.bin", "u2netp.xml"]
     network = ov.Core().compile_model(target, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     photos = np.random.default_rng(1).normal(size=(2, 3, 64, 33)).astype(np.float32)
     np.testing.assert_allclose(network(photos)[0], published(photos), atol=1e-4)
@@ -75,7 +75,7 @@ def test_openvino_gives_the_published_maps_at_any_size(tmp_path) -> None:
 
 def test_safetensors_keep_the_official_tensors(tmp_path, capfd) -> None:
     pth = tmp_path / "official.pth"
-    state = load_network(find("lite").path).state_dict()
+    state = load_network(find("u2netp").path).state_dict()
     torch.save(state, pth)
     target = tmp_path / "tensors"
     options = ["--weights", str(pth), "--offline", "--format", "safetensors"]
@@ -90,13 +90,13 @@ def test_safetensors_keep_the_official_tensors(tmp_path, capfd) -> None:
 
 def test_a_network_that_disagrees_with_torch_is_not_written(tmp_path, monkeypatch, capfd) -> None:
     monkeypatch.setattr(exporting, "_largest_difference", lambda run, network: float("nan"))
-    exported(tmp_path / "lite.safetensors", code=ExitCode.OUTPUT)
+    exported(tmp_path / "u2netp.safetensors", code=ExitCode.OUTPUT)
     assert "not written" in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_the_check_sees_a_wrong_map_and_a_nan() -> None:
-    network = exporting.FusedNetwork(load_network(find("lite").path))
+    network = exporting.FusedNetwork(load_network(find("u2netp").path))
     shapes = iter([0.0, np.nan])
 
     def nearly(photos: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ def test_the_check_sees_a_wrong_map_and_a_nan() -> None:
 
 
 def test_an_existing_file_is_kept_unless_overwrite_is_said(tmp_path, capfd) -> None:
-    target = tmp_path / "lite.safetensors"
+    target = tmp_path / "u2netp.safetensors"
     target.write_bytes(b"mine")
     exported(target, code=ExitCode.OUTPUT)
     assert "--overwrite" in capfd.readouterr().err
@@ -117,42 +117,42 @@ def test_an_existing_file_is_kept_unless_overwrite_is_said(tmp_path, capfd) -> N
 
 
 def test_the_bin_beside_an_xml_counts_as_an_output(tmp_path) -> None:
-    (tmp_path / "lite.bin").write_bytes(b"mine")
-    exported(tmp_path / "lite.xml", code=ExitCode.OUTPUT)
-    assert (tmp_path / "lite.bin").read_bytes() == b"mine"
+    (tmp_path / "u2netp.bin").write_bytes(b"mine")
+    exported(tmp_path / "u2netp.xml", code=ExitCode.OUTPUT)
+    assert (tmp_path / "u2netp.bin").read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
         ([], "say -o"),
-        (["-o", "lite.bin"], "say --format"),
-        (["-o", "lite.onnx", "--format", "openvino"], "ends in .xml"),
+        (["-o", "u2netp.bin"], "say --format"),
+        (["-o", "u2netp.onnx", "--format", "openvino"], "ends in .xml"),
     ],
 )
 def test_an_unclear_request_is_a_usage_error(tmp_path, monkeypatch, capfd, arguments, remedy):
     monkeypatch.chdir(tmp_path)
-    assert run(["export", *LITE, *arguments]) == ExitCode.USAGE
+    assert run(["export", *BUNDLED, *arguments]) == ExitCode.USAGE
     assert remedy in capfd.readouterr().err
 
 
 def test_a_missing_folder_is_an_output_error(tmp_path) -> None:
-    exported(tmp_path / "missing" / "lite.safetensors", code=ExitCode.OUTPUT)
+    exported(tmp_path / "missing" / "u2netp.safetensors", code=ExitCode.OUTPUT)
 
 
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, capfd) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    exported(tmp_path / "lite.onnx", code=ExitCode.DEVICE)
+    exported(tmp_path / "u2netp.onnx", code=ExitCode.DEVICE)
     assert "u2cut[onnx]" in capfd.readouterr().err
 
 
 def test_calibrate_without_a_readable_photo_is_an_input_error(tmp_path, capfd) -> None:
     pytest.importorskip("openvino")
     (tmp_path / "a.jpg").write_bytes(b"no photo")
-    code = run(["calibrate", *LITE, "--size", "64", str(tmp_path), str(tmp_path / "gone.png")])
+    code = run(["calibrate", *BUNDLED, "--size", "64", str(tmp_path), str(tmp_path / "gone.png")])
     assert code == ExitCode.INPUT
     assert "no readable photo" in capfd.readouterr().err
-    assert run(["calibrate", *LITE]) == ExitCode.USAGE
+    assert run(["calibrate", *BUNDLED]) == ExitCode.USAGE
 
 
 @pytest.mark.slow  # NNCF: a minute
@@ -162,13 +162,13 @@ def test_calibrate_makes_the_int8_network_that_eval_and_remove_use(tmp_path, mon
     monkeypatch.setenv("U2CUT_HOME", str(tmp_path / "home"))
     shutil.copy(EXAMPLES / "cat.jpg", tmp_path)
     command = [sys.executable, "-m", "u2cut"]
-    calibrate = [*command, "calibrate", "--model", "lite", "--size", "64", str(tmp_path)]
+    calibrate = [*command, "calibrate", "--model", "u2netp", "--size", "64", str(tmp_path)]
     done = subprocess.run(calibrate, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "calibrated on 1 photos" in done.stderr
     assert "nncf" not in done.stderr.lower()
     assert done.stdout == ""
-    mask = [*command, "mask", "--model", "lite", "--size", "64", "--precision", "int8", "--json"]
+    mask = [*command, "mask", "--model", "u2netp", "--size", "64", "--precision", "int8", "--json"]
     done = subprocess.run([*mask, str(tmp_path / "cat.jpg")], capture_output=True, text=True)
     assert json.loads(done.stdout)["status"] == "ok"
 

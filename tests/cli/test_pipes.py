@@ -15,12 +15,12 @@ from pictures import EXAMPLES, opened
 from PIL import Image
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
-LITE = ("--model", "lite", "--size", "96", "--engine", "torch")
+BUNDLED = ("--model", "u2netp", "--size", "96", "--engine", "torch")
 
 
 def test_photos_go_through_a_pipeline_of_two(u2cut_process: Start) -> None:
-    first = u2cut_process("remove", *LITE, "-")
-    second = u2cut_process("mask", *LITE, "-", "--alpha", stdin=first.stdout)
+    first = u2cut_process("remove", *BUNDLED, "-")
+    second = u2cut_process("mask", *BUNDLED, "-", "--alpha", stdin=first.stdout)
     assert first.stdin is not None
     first.stdin.write((EXAMPLES / "cat.jpg").read_bytes())
     first.stdin.close()
@@ -47,7 +47,7 @@ def test_a_library_that_prints_does_not_spoil_stdout(tmp_path: Path) -> None:
         "sys.exit(run(sys.argv[1:]))\n"
     )
     done = subprocess.run(
-        [sys.executable, polluter, "remove", *LITE, "-"],
+        [sys.executable, polluter, "remove", *BUNDLED, "-"],
         input=(EXAMPLES / "cat.jpg").read_bytes(),
         capture_output=True,
         timeout=120,
@@ -83,7 +83,7 @@ def test_ctrl_c_stops_within_two_seconds_and_leaves_no_partial_file(
     noise = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8)
     for i in range(40):
         Image.fromarray(noise).save(source / f"{i:02}.jpg", quality=50)
-    running = u2cut_process("remove", *LITE, source, "-o", out)
+    running = u2cut_process("remove", *BUNDLED, source, "-o", out)
     while not (out.is_dir() and any(out.glob("*.png"))):
         assert running.poll() is None, running.stderr
         time.sleep(0.02)
@@ -101,7 +101,7 @@ def test_ctrl_c_stops_within_two_seconds_and_leaves_no_partial_file(
 
 def test_a_reader_that_goes_away_is_an_output_error(u2cut_process: Start) -> None:
     reader, writer = os.pipe()
-    running = u2cut_process("remove", *LITE, EXAMPLES / "cat.jpg", "-o", "-", stdout=writer)
+    running = u2cut_process("remove", *BUNDLED, EXAMPLES / "cat.jpg", "-o", "-", stdout=writer)
     os.close(writer)
     os.close(reader)
     _, said = running.communicate(timeout=60)

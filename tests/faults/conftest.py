@@ -12,12 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from u2cut.weights.registry import WeightSpec
+from u2cut.weights.registry import Form, WeightSpec
 from u2cut.weights.transfer import Limits
 
 BODY = random.Random(1).randbytes(300_000)
 QUICK = Limits(
-    connect=1, answer=1, stall=0.5, attempts=3, backoff=0.01, retry_after=1, lock=30, loopback=True
+    connect=1,
+    answer=1,
+    stall=0.5,
+    attempts=3,
+    backoff=0.01,
+    retry_after=1,
+    lock=30,
+    host="127.0.0.1",
 )
 CONFIRM_PAGE = b"""<!DOCTYPE html><html>
 <head><title>Google Drive - Virus scan warning</title></head><body>
@@ -37,6 +44,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         switch = self.path.split("?")[0].strip("/").split("/")[-1]
+        if switch.startswith("toy."):  # asked for as a mirror is, by the file's name in a folder
+            switch = self.path.split("/")[-2]
         self.server.requests.append((self.path, self.headers.get("Range")))
         self.count = sum(path == self.path for path, _ in self.server.requests)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -272,6 +281,7 @@ class Server(ThreadingHTTPServer):
     """Serves ``BODY``, one way or another; remembers what it was asked."""
 
     daemon_threads = True
+    body = BODY
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -314,7 +324,8 @@ def spec_for(server: Server, home: Path) -> SpecFor:
     def make(*switches: str, size: int | None = len(BODY), name: str = "toy") -> WeightSpec:
         urls = tuple(server.url(switch) for switch in switches)
         digest = hashlib.sha256(BODY).hexdigest()
-        return WeightSpec(name, "a toy", urls, size, digest, "CC0-1.0", 320, "this test")
+        form = Form(name, "pth", size, digest, urls)
+        return WeightSpec(name, "a toy", (form,), "CC0-1.0", 320, "this test")
 
     return make
 

@@ -22,10 +22,11 @@ from u2cut.weights.transfer import Answer, Limits, SourceError
 CHILD = """
 import json, sys
 from u2cut.weights.download import fetch
-from u2cut.weights.registry import WeightSpec
+from u2cut.weights.registry import Form, WeightSpec
 from u2cut.weights.transfer import Answer, Limits, SourceError
 spec, limits = json.loads(sys.argv[1])
-print(fetch(WeightSpec(**{**spec, "urls": tuple(spec["urls"])}), limits=Limits(**limits)))
+forms = tuple(Form(**{**form, "urls": tuple(form["urls"])}) for form in spec.pop("forms"))
+print(fetch(WeightSpec(**spec, forms=forms), limits=Limits(**limits)))
 """
 
 
@@ -37,6 +38,10 @@ def child(spec, limits, before=""):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def with_urls(spec, *urls):
+    return replace(spec, forms=(replace(spec.forms[0], urls=urls),))
 
 
 def kept(home: Path) -> set[str]:
@@ -194,20 +199,20 @@ def test_a_link_in_place_of_the_unfinished_file_is_not_written_through(
     "url", ["http://example.com/x.pth", "http://127.0.0.1:9/x.pth", "ftp://a.b"]
 )
 def test_plain_http_is_never_asked(url, spec_for):
-    spec = replace(spec_for("whole"), urls=(url,))
+    spec = with_urls(spec_for("whole"), url)
     with pytest.raises(WeightsError, match="is not https"):
         fetch(spec, limits=Limits())
 
 
 def test_no_registered_source_is_anything_but_https():
-    urls = [url for spec in registry.OFFICIAL.values() for url in spec.urls]
-    assert len(urls) == 8
+    urls = [u for spec in registry.OFFICIAL.values() for form in spec.forms for u in form.urls]
+    assert len(urls) == 11
     assert all(url.startswith("https://") for url in urls)
 
 
 def test_the_proxy_from_the_environment_is_used(spec_for, server, body, quick, monkeypatch):
     monkeypatch.setenv("http_proxy", server.url(""))
-    spec = replace(spec_for("whole"), urls=("http://127.0.0.1:9/whole",))
+    spec = with_urls(spec_for("whole"), "http://127.0.0.1:9/whole")
     assert fetch(spec, limits=quick).read_bytes() == body
     assert server.requests == [("http://127.0.0.1:9/whole", None)]
 
@@ -220,7 +225,7 @@ def test_a_proxy_that_is_not_there_is_named(spec_for, quick, monkeypatch):
 
 def test_a_name_that_nobody_knows_is_not_tried_twice(spec_for, quick, caplog):
     caplog.set_level("INFO", "u2cut")
-    spec = replace(spec_for("whole"), urls=("https://no-such-host.example.invalid/x",))
+    spec = with_urls(spec_for("whole"), "https://no-such-host.example.invalid/x")
     with pytest.raises(WeightsError, match="name can't be resolved"):
         fetch(spec, limits=replace(quick, answer=20))
     assert "trying again" not in caplog.text
@@ -239,7 +244,7 @@ def test_a_server_that_takes_no_connection_costs_a_short_time(spec_for, quick):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        spec = replace(spec_for(), urls=(f"http://127.0.0.1:{full.getsockname()[1]}/",))
+        spec = with_urls(spec_for(), f"http://127.0.0.1:{full.getsockname()[1]}/")
         began = time.monotonic()
         with pytest.raises(WeightsError, match="no connection in time"):
             fetch(spec, limits=replace(quick, connect=0.3, answer=5, attempts=1))
@@ -293,7 +298,7 @@ def test_a_disk_that_fills_up_leaves_nothing_and_says_where(spec_for, home, quic
     process = child(spec_for("whole"), quick, before=limit)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"WeightsError: can't write in {home}: File too large; make room there" in err
+    assert f"CacheError: can't write in {home}: File too large; make room there" in err
     assert kept(home) == set()
 
 
@@ -320,7 +325,7 @@ def test_a_cache_that_can_not_be_made_is_named(spec_for, server, home, quick):
 
 def test_the_wait_for_another_process_has_an_end(spec_for, quick):
     spec = spec_for("whole")
-    with cache.lock(spec), pytest.raises(WeightsError, match="another process has been busy"):
+    with cache.lock(spec.name), pytest.raises(WeightsError, match="another process has been busy"):
         fetch(spec, limits=replace(quick, lock=0.2))
 
 
@@ -354,29 +359,35 @@ class TestAuto:
     def test_falls_back_with_one_warning_within_its_time(self, u2net, caplog):
         u2net("silent", "silent", "silent")
         began = time.monotonic()
-        assert find("auto").name == "lite"
+        assert find("auto").name == "u2netp"
         assert time.monotonic() - began < 3
         (record,) = caplog.records
         assert record.levelname == "WARNING"
-        assert "bundled 'lite'" in record.message
+        assert "bundled 'u2netp'" in record.message
         assert "could not be fetched: no answer in time" in record.message
         assert "u2cut weights download u2net" in record.message
         assert "\n" not in record.message
 
     def test_does_not_wait_again_for_some_minutes(self, u2net, server, home):
         u2net("silent")
-        assert find("auto").name == "lite"
-        u2net("whole")
+        assert find("auto").name == "u2netp"
         asked = len(server.requests)
-        assert find("auto").name == "lite"
+        assert find("auto").name == "u2netp"
         assert len(server.requests) == asked
         long_ago = time.time() - 601
         os.utime(home / "u2net.unreachable", (long_ago, long_ago))
+        assert find("auto").name == "u2netp"
+        assert len(server.requests) > asked
+
+    def test_asks_a_place_that_did_not_fail_at_once(self, u2net):
+        u2net("gone")
+        assert find("auto").name == "u2netp"
+        u2net("gone", "whole")
         assert find("auto").name == "u2net"
 
     def test_by_name_tries_again_at_once_and_clears_the_note(self, u2net, home):
         u2net("silent")
-        assert find("auto").name == "lite"
+        assert find("auto").name == "u2netp"
         u2net("whole")
         assert find("u2net").name == "u2net"
         assert not (home / "u2net.unreachable").exists()
@@ -385,16 +396,18 @@ class TestAuto:
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: server.over.wait(20))
         u2net("whole")
         began = time.monotonic()
-        assert find("auto").name == "lite"
+        assert find("auto").name == "u2netp"
         assert time.monotonic() - began < 3
 
     def test_refused_connections_cost_no_time(self, u2net, monkeypatch):
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             closed = f"http://127.0.0.1:{unused.getsockname()[1]}/"
-        monkeypatch.setitem(registry.OFFICIAL, "u2net", replace(u2net(), urls=(closed,) * 3))
+        monkeypatch.setitem(
+            registry.OFFICIAL, "u2net", with_urls(u2net(), *[f"{closed}{k}" for k in range(3)])
+        )
         began = time.monotonic()
-        assert find("auto").name == "lite"
+        assert find("auto").name == "u2netp"
         assert time.monotonic() - began < 1
 
     def test_a_name_is_an_error_when_it_can_not_be_had(self, u2net):
@@ -407,7 +420,7 @@ class TestAuto:
         u2net("whole")
         if by_environment:
             monkeypatch.setenv("U2CUT_OFFLINE", "1")
-        assert find("auto", offline=not by_environment).name == "lite"
+        assert find("auto", offline=not by_environment).name == "u2netp"
         assert "u2cut is offline" in caplog.text
         with pytest.raises(WeightsError, match="u2cut weights import FILE"):
             find("u2net", offline=not by_environment)
@@ -423,12 +436,12 @@ class TestAuto:
         spec = u2net("whole")
         path = find("auto").path
         path.write_bytes(body[:-1] + b"?")
-        assert hashlib.sha256(find("auto").path.read_bytes()).hexdigest() == spec.sha256
+        assert hashlib.sha256(find("auto").path.read_bytes()).hexdigest() == spec.forms[0].sha256
         assert "is damaged" in caplog.text
 
     def test_a_damaged_copy_is_never_used_offline(self, u2net, body):
         u2net("whole")
         find("auto").path.write_bytes(body[:-1])
-        assert find("auto", offline=True).name == "lite"
+        assert find("auto", offline=True).name == "u2netp"
         with pytest.raises(WeightsError, match="offline"):
             find("u2net", offline=True)

@@ -14,7 +14,7 @@ from nursery import Nursery
 
 from u2cut.pipeline.tally import tally
 
-LITE = ("--model", "lite", "--size", "64", "--engine", "torch", "--jobs", "2")
+BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch", "--jobs", "2")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def whole(
 ) -> dict[str, bytes]:
     """The results of a run that nobody disturbs."""
     out = tmp_path_factory.mktemp("whole")
-    assert nursery.run("remove", noise, *LITE, "-o", out) == 0, nursery.stderr
+    assert nursery.run("remove", noise, *BUNDLED, "-o", out) == 0, nursery.stderr
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
@@ -39,7 +39,7 @@ def kill_and_go_on(
     """Kill a run at some moment, look at what it left, let the next one finish; say what it met."""
     chance, resume = random.Random(seed), bool(seed % 2)
     journal = out.with_suffix(".journal")
-    command = ("remove", noise, *LITE, "-o", out, "--json")
+    command = ("remove", noise, *BUNDLED, "-o", out, "--json")
     nursery.start(*command, "--journal", journal)
     enough, end = chance.randrange(12), time.monotonic() + 900
     while len(results(out)) < enough:

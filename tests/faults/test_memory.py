@@ -61,7 +61,7 @@ def growth(folder: Path, count: int, engine: str) -> float:
         InputOptions(),
         OutputOptions(output=f"{out}/"),
         RenderOptions(),
-        NetworkOptions(model="lite", size=32, engine=engine),
+        NetworkOptions(model="u2netp", size=32, engine=engine),
         RunOptions(jobs=2, quiet=True),
     )
     with plan(options.inputs, options.input, options.output, label="cutout") as jobs:
@@ -88,7 +88,7 @@ def test_a_photo_too_large_for_the_memory_costs_nobody_else(
     large, out = tmp_path / "large.png", tmp_path / "out"
     Image.new("1", (17_000, 17_000)).save(large)
     room = nursery.address_space + 700 * MEGABYTE
-    command = ("remove", large, noise / "00.jpg", "--model", "lite", "--size", 64, "--jobs", 1)
+    command = ("remove", large, noise / "00.jpg", "--model", "u2netp", "--size", 64, "--jobs", 1)
     assert nursery.run(*command, "--engine", "torch", "-o", out, RLIMIT_AS=room) == 8
     assert "large.png" in nursery.stderr
     assert "memory" in nursery.stderr

@@ -15,7 +15,7 @@ from pictures import opened
 from u2cut.pipeline.journal import lines
 from u2cut.pipeline.tally import tally
 
-LITE = ("--model", "lite", "--size", "64", "--engine", "torch", "--keep-hidden-colours")
+BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch", "--keep-hidden-colours")
 Mount = Callable[..., None]
 
 
@@ -53,7 +53,7 @@ def test_a_disk_that_is_full_stops_the_run_and_room_lets_it_go_on(
 ) -> None:
     mount("size=400k")
     out, journal = tmp_path / "disk", tmp_path / "journal"
-    command = ("remove", many(noise, tmp_path, 20), *LITE, "-o", out)
+    command = ("remove", many(noise, tmp_path, 20), *BUNDLED, "-o", out)
     assert nursery.run(*command, "--journal", journal) == 4
     assert "No space left on device" in nursery.stderr
     assert f"--resume-from {journal}" in nursery.stderr
@@ -74,7 +74,7 @@ def test_a_limit_on_file_sizes_is_named_and_leaves_nothing(
     nursery: Nursery, noise: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    assert nursery.run("remove", noise, *LITE, "-o", out, RLIMIT_FSIZE=50_000) == 4
+    assert nursery.run("remove", noise, *BUNDLED, "-o", out, RLIMIT_FSIZE=50_000) == 4
     assert nursery.stderr.count("File too large") == 11
     assert "2 are left" in nursery.stderr
     assert names(out) == []
@@ -85,7 +85,7 @@ def test_a_read_only_folder_is_named_with_the_remedy(
 ) -> None:
     mount("size=1m")
     mount("remount,ro")
-    assert nursery.run("remove", noise, *LITE, "-o", tmp_path / "disk", "--json") == 4
+    assert nursery.run("remove", noise, *BUNDLED, "-o", tmp_path / "disk", "--json") == 4
     assert "Read-only file system" in nursery.stderr
     assert "with -o" in nursery.stderr
     assert len(nursery.stdout.splitlines()) == 10
@@ -98,7 +98,7 @@ def test_a_folder_without_the_right_to_write_is_named_with_the_remedy(
         pytest.skip("root may write everywhere")
     out = tmp_path / "out"
     out.mkdir(mode=0o555)
-    assert nursery.run("remove", noise, *LITE, "-o", out) == 4
+    assert nursery.run("remove", noise, *BUNDLED, "-o", out) == 4
     assert "Permission denied" in nursery.stderr
     assert "with -o" in nursery.stderr
 
@@ -107,7 +107,7 @@ def test_a_folder_that_vanishes_stops_the_run_and_is_not_made_again(
     nursery: Nursery, noise: Path, tmp_path: Path
 ) -> None:
     out, gone = tmp_path / "out", tmp_path / "gone"
-    nursery.start("remove", many(noise, tmp_path, 48), *LITE, "-o", out)
+    nursery.start("remove", many(noise, tmp_path, 48), *BUNDLED, "-o", out)
     while not (out.is_dir() and any(out.glob("*.png"))):
         time.sleep(0.01)
     out.rename(gone)
@@ -126,7 +126,7 @@ def test_a_photo_that_fails_for_itself_does_not_stop_the_others(
     for i in range(15):
         (folder / f"{i:02}.jpg").write_bytes(b"no photo")
     (folder / "99.jpg").symlink_to(noise / "00.jpg")
-    assert nursery.run("remove", folder, *LITE, "-o", out) == 8
+    assert nursery.run("remove", folder, *BUNDLED, "-o", out) == 8
     assert names(out) == ["99.png"]
 
 
@@ -138,7 +138,9 @@ def test_a_journal_that_can_not_be_written_stops_the_run(
     listed = tmp_path / "list"
     listed.write_text("\n".join([f"{tmp_path}/missing{'x' * 100}{i}.jpg" for i in range(40)]))
     out = tmp_path / "out"
-    assert nursery.run("remove", "--from-file", listed, *LITE, "-o", out, "--journal", journal) == 4
+    assert (
+        nursery.run("remove", "--from-file", listed, *BUNDLED, "-o", out, "--journal", journal) == 4
+    )
     assert f"{journal}: the journal can't be written (No space left on device)" in nursery.stderr
     assert 2 < len(list(lines(journal))) < 40
 
@@ -172,7 +174,9 @@ def test_a_run_with_few_open_files_allowed_gets_through_with_many_threads(
     nursery: Nursery, noise: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    code = nursery.run("remove", noise, *LITE, "-o", out, "--jobs", 8, "--json", RLIMIT_NOFILE=12)
+    code = nursery.run(
+        "remove", noise, *BUNDLED, "-o", out, "--jobs", 8, "--json", RLIMIT_NOFILE=12
+    )
     assert code in (0, 4, 8)
     records = [json.loads(line) for line in nursery.stdout.splitlines()]
     for record in records:

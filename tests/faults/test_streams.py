@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from nursery import Nursery
 
-LITE = ("--model", "lite", "--size", "64", "--engine", "torch")
+BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch")
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -35,7 +35,7 @@ def test_a_signal_stops_with_130_and_leaves_whole_results(
 ) -> None:
     out, never = tmp_path / "out", tmp_path / "never.jpg"
     os.mkfifo(never)  # so that the run isn't over before the signal comes
-    nursery.start("remove", noise, never, *LITE, "-o", out, "--jobs", 1)
+    nursery.start("remove", noise, never, *BUNDLED, "-o", out, "--jobs", 1)
     wait_for_a_result(out)
     nursery.kill(signal.Signals[name])
     assert nursery.wait() == 130
@@ -53,7 +53,7 @@ def test_under_nohup_a_terminal_that_goes_away_stops_nothing(
     pipe = tmp_path / "a.png"
     os.mkfifo(pipe)
     out = tmp_path / "out.png"
-    running = u2cut_process("remove", pipe, *LITE, "-o", out, preexec_fn=ignore)
+    running = u2cut_process("remove", pipe, *BUNDLED, "-o", out, preexec_fn=ignore)
     with pipe.open("wb") as writer:  # opens when u2cut has begun to read
         running.send_signal(signal.SIGHUP)
         writer.write(disc.read_bytes())
@@ -88,7 +88,7 @@ def test_a_reader_of_json_that_goes_away_stops_the_run_with_a_word(
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with Nursery(tmp_path, stdout=pipe) as other:
-        other.start("remove", noise, *LITE, "-o", tmp_path / "out", "--json", "--jobs", 1)
+        other.start("remove", noise, *BUNDLED, "-o", tmp_path / "out", "--json", "--jobs", 1)
         with pipe.open("rb", buffering=0) as head:
             assert json.loads(head.readline())["status"] == "ok"
         assert other.wait() == 4
@@ -117,7 +117,7 @@ def test_a_closed_stdin_is_an_input_error(tmp_path: Path) -> None:
 
 def test_with_all_streams_closed_the_work_is_done(disc: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = closed("<&- >&- 2>&-", "remove", disc, tmp_path / "missing.jpg", *LITE, "-o", out)
+    done = closed("<&- >&- 2>&-", "remove", disc, tmp_path / "missing.jpg", *BUNDLED, "-o", out)
     assert done.returncode == 8
     assert (out / "disc.png").read_bytes().startswith(b"\x89PNG")
 
@@ -129,7 +129,7 @@ def test_a_run_that_was_suspended_draws_its_progress_whole_again(
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     shown = b""
     with Nursery(tmp_path, stderr=Path(os.ttyname(theirs))) as other:
-        other.start("remove", noise, *LITE, "-o", tmp_path / "out", "--jobs", 1)
+        other.start("remove", noise, *BUNDLED, "-o", tmp_path / "out", "--jobs", 1)
         wait_for_a_result(tmp_path / "out")
         other.kill(signal.SIGSTOP)  # what a shell's Ctrl-Z amounts to
         time.sleep(0.3)

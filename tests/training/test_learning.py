@@ -69,7 +69,7 @@ def write_squares(folder, count, seed):
 def test_twenty_photos_of_a_new_kind_teach_the_bundled_weights(tmp_path, optimizer, lr):
     data = write_squares(tmp_path / "train", 20, seed=0)
     val = write_squares(tmp_path / "val", 12, seed=1)
-    config = replace(SMALL, optimizer=optimizer, init="lite", data=[data], val=[val])
+    config = replace(SMALL, optimizer=optimizer, init="u2netp", data=[data], val=[val])
     train(replace(config, steps=1, lr=1e-9, warmup=0), tmp_path / "before")
     train(replace(config, steps=100, lr=lr), tmp_path / "after")
     before, after = last_iou(tmp_path / "before"), last_iou(tmp_path / "after")

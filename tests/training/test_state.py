@@ -64,7 +64,7 @@ def test_weights_to_start_from_are_read_from_a_file(tmp_path, network):
 
 
 def test_the_bundled_weights_have_a_name():
-    assert initial_network(replace(SMALL, init="lite")).variant is U2NETP
+    assert initial_network(replace(SMALL, init="u2netp")).variant is U2NETP
 
 
 def test_weights_that_are_not_there_are_an_error(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from u2cut.weights import registry
-from u2cut.weights.registry import WeightSpec
+from u2cut.weights.registry import Form, WeightSpec
 
 CONTENT = b"toy weights " * 100
 
@@ -29,6 +29,7 @@ def toy(home: Path, monkeypatch: pytest.MonkeyPatch) -> WeightSpec:
     """Weights called "toy", which the registry knows and nobody serves."""
     digest = hashlib.sha256(CONTENT).hexdigest()
     urls = ("https://example.invalid/toy.pth",)
-    spec = WeightSpec("toy", "a toy", urls, len(CONTENT), digest, "CC0-1.0", 320, "this test")
+    form = Form("toy", "pth", len(CONTENT), digest, urls)
+    spec = WeightSpec("toy", "a toy", (form,), "CC0-1.0", 320, "this test")
     monkeypatch.setitem(registry.OFFICIAL, "toy", spec)
     return spec

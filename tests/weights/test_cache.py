@@ -12,7 +12,7 @@ from u2cut.weights import bring_in, cache, find
 
 @pytest.fixture
 def cached(toy, content) -> Path:
-    path = cache.path_of(toy)
+    path = cache.path_of(toy.forms[0])
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     return path
@@ -40,32 +40,32 @@ def test_a_sound_file_is_found_without_the_network(toy, cached):
 
 def test_a_file_of_another_length_is_a_fault(toy, cached):
     cached.write_bytes(b"short")
-    assert cache.fault(toy) == "it has 5 bytes where 1,200 belong"
+    assert cache.fault(toy.forms[0]) == "it has 5 bytes where 1,200 are expected"
 
 
 def test_a_file_is_hashed_once_and_then_known_by_size_and_time(toy, cached):
-    assert cache.fault(toy) is None
+    assert cache.fault(toy.forms[0]) is None
     damage(cached, keep_time=True)
-    assert cache.fault(toy) is None  # the price of a cheap check
-    assert "its SHA-256 is" in str(cache.fault(toy, full=True))
+    assert cache.fault(toy.forms[0]) is None  # the price of a cheap check
+    assert "its SHA-256 is" in str(cache.fault(toy.forms[0], full=True))
 
 
 def test_a_file_that_was_touched_is_hashed_again(toy, cached):
-    assert cache.fault(toy) is None
+    assert cache.fault(toy.forms[0]) is None
     damage(cached, keep_time=False)
-    assert "its SHA-256 is" in str(cache.fault(toy))
+    assert "its SHA-256 is" in str(cache.fault(toy.forms[0]))
 
 
 def test_the_note_of_a_check_is_for_one_hash_only(toy, cached):
-    assert cache.fault(toy) is None
-    assert "its SHA-256 is" in str(cache.fault(replace(toy, sha256="0" * 64)))
+    assert cache.fault(toy.forms[0]) is None
+    assert "its SHA-256 is" in str(cache.fault(replace(toy.forms[0], sha256="0" * 64)))
 
 
 @pytest.mark.parametrize("note", [b"", b"\xff\xfe", b"verified, I swear"])
 def test_a_spoilt_note_means_hashing(note, toy, cached):
     cached.with_name("toy.pth.verified").write_bytes(note)
     damage(cached, keep_time=True)
-    assert cache.fault(toy) is not None
+    assert cache.fault(toy.forms[0]) is not None
 
 
 def test_a_link_in_the_cache_is_refused(toy, cached, tmp_path, content):
@@ -73,7 +73,7 @@ def test_a_link_in_the_cache_is_refused(toy, cached, tmp_path, content):
     cached.unlink()
     cached.symlink_to(tmp_path / "elsewhere")
     for offline in (True, False):
-        with pytest.raises(WeightsError, match=r"is a link and is refused.*weights remove toy"):
+        with pytest.raises(WeightsError, match=r"a link, which is refused.*weights remove toy"):
             find("toy", offline=offline)
     cache.remove(toy)
     assert (tmp_path / "elsewhere").read_bytes() == content
@@ -81,7 +81,7 @@ def test_a_link_in_the_cache_is_refused(toy, cached, tmp_path, content):
 
 def test_a_folder_in_the_place_of_the_file_is_refused(toy, home):
     (home / "toy.pth").mkdir(parents=True)
-    with pytest.raises(WeightsError, match="is not a file and is refused"):
+    with pytest.raises(WeightsError, match="not a file, which is refused"):
         find("toy", offline=True)
 
 
@@ -89,7 +89,7 @@ def test_a_note_is_not_written_through_a_link(toy, cached, tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("mine")
     cached.with_name("toy.pth.verified").symlink_to(precious)
-    assert cache.fault(toy) is None
+    assert cache.fault(toy.forms[0]) is None
     assert precious.read_text() == "mine"
 
 
@@ -132,14 +132,14 @@ def test_the_unfinished_file_itself_may_be_brought(toy, home, content):
 
 def test_a_file_that_nobody_knows_is_not_brought(toy, home, content, tmp_path):
     (tmp_path / "mine.pth").write_bytes(content + b"!")
-    with pytest.raises(WeightsError, match=r"not one of u2net, .*toy: .*--weights FILE"):
+    with pytest.raises(WeightsError, match=r"not one of u2net, .*toy; .*--weights FILE"):
         bring_in(tmp_path / "mine.pth")
     assert not home.exists()
 
 
 def test_a_file_is_not_brought_under_another_name(toy, content, tmp_path):
     (tmp_path / "good").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"good is not u2netp: its SHA-256 is"):
+    with pytest.raises(WeightsError, match=r"good: not one of u2netp; its SHA-256 is"):
         bring_in(tmp_path / "good", "u2netp")
 
 

@@ -15,16 +15,16 @@ from u2cut import weights
 from u2cut.weights import download, load, registry, transfer
 
 def ways(folder):
-    lite, pth = registry.bundled_path(), folder / "a.pth"
+    u2netp, pth = registry.bundled_path(), folder / "a.pth"
     torch.save({}, pth)
-    yield "spec", registry._bundled_spec.__wrapped__
-    yield "local", lambda: weights.local(lite)
-    yield "safetensors", lambda: load.load_network(lite)
+    yield "recorded", registry.bundled_sha256.__wrapped__
+    yield "local", lambda: weights.local(u2netp)
+    yield "safetensors", lambda: load.load_network(u2netp)
     yield "pth", lambda: load.load_network(pth)
     yield "import", lambda: weights.bring_in(pth)
-    yield "download", lambda: weights.find("u2netp", quiet=True)
+    yield "download", lambda: weights.find("u2net", quiet=True)
     yield "connect", lambda: transfer.get(
-        "http://127.0.0.1:9/", {}, transfer.Limits(loopback=True), None
+        "http://127.0.0.1:9/", {}, transfer.Limits(host="127.0.0.1"), None
     )
 
 for name, way in list(ways(Path(sys.argv[1]))):
@@ -56,18 +56,18 @@ def what_is_said(folder: Path, spare: int) -> dict[str, str]:
 
 def test_without_a_file_to_spare_every_way_to_weights_says_so(tmp_path, home):
     home.mkdir(parents=True)
-    (home / "u2netp.pth.part").write_bytes(b"half of it")
+    (home / "u2net.pth.part").write_bytes(b"half of it")
     said = what_is_said(tmp_path, 0)
     assert len(said) == 7
     for name, text in said.items():
         assert "oo many open files" in text, name
         assert text.endswith("ulimit -n"), name
-    assert (home / "u2netp.pth.part").read_bytes() == b"half of it"
+    assert (home / "u2net.pth.part").read_bytes() == b"half of it"
 
 
 def test_a_file_that_torch_cannot_open_is_not_called_broken(tmp_path, home):
     text = what_is_said(tmp_path, 1)["safetensors"]
-    assert text.endswith("lite.safetensors: Too many open files; raise the limit with ulimit -n")
+    assert text.endswith("u2netp.safetensors: Too many open files; raise the limit with ulimit -n")
 
 
 @pytest.mark.parametrize("name", ["missing", "damaged"])
@@ -75,10 +75,10 @@ def test_a_recorded_hash_that_is_no_hash_asks_for_a_new_installation(tmp_path, m
     from u2cut.errors import WeightsError
     from u2cut.weights import registry
 
-    weights = tmp_path / "lite.safetensors"
+    weights = tmp_path / "u2netp.safetensors"
     weights.touch()
     if name == "damaged":
-        (tmp_path / "lite.safetensors.sha256").touch()
+        (tmp_path / "u2netp.safetensors.sha256").touch()
     monkeypatch.setattr(registry, "bundled_path", lambda: weights)
     with pytest.raises(WeightsError, match=f"sha256: {name}; install u2cut again"):
-        registry._bundled_spec.__wrapped__()
+        registry.bundled_sha256.__wrapped__()

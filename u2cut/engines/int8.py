@@ -47,6 +47,6 @@ def quantise(model: ov.Model, photos: Iterable[NDArray[np.float32]]) -> ov.Model
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(batches),
             ignored_scope=nncf.IgnoredScope(names=_KEPT_IN_FP32),
-            # NNCF's bias correction makes the maps seven times worse here (measured on `lite`).
+            # NNCF's bias correction makes the maps seven times worse here (measured on `u2netp`).
             advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
         )

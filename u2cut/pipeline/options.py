@@ -227,8 +227,8 @@ class WeightsOptions:
     model: str = field(
         default_factory=model_from_environment,
         metadata=option(
-            "Weights by name (see 'u2cut weights list'), or auto: u2net if it can be had, else "
-            "the bundled lite. U2CUT_MODEL changes the default.",
+            "Weights by name (see 'u2cut weights list'), or auto: u2net if it is here or can be "
+            "fetched, else the bundled u2netp. U2CUT_MODEL changes the default.",
             metavar="NAME",
             shown="auto",
         ),

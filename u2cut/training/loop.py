@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from u2cut.errors import Interrupted, UsageError
-from u2cut.stdio import logger, printable, progress
+from u2cut.model import U2Net
+from u2cut.stdio import NOTICE, logger, printable, progress
+from u2cut.training import batch_norm
 from u2cut.training.checkpoint import load_checkpoint, save_checkpoint, write_whole
 from u2cut.training.config import OUTPUTS, Precision, TrainConfig
 from u2cut.training.configfile import format_config
@@ -59,7 +62,10 @@ def _train(
 ) -> None:
     steps = config.steps or max(1, config.epochs * data.epoch // config.photos_per_step)
     torch.manual_seed(config.seed)
-    state = start(config, initial_network(config), team.device)
+    network = initial_network(config)
+    if not resume and batch_norm.is_folded(network):
+        _estimate_batch_norm(network, config, data, team)
+    state = start(config, network, team.device)
     if resume:
         state.load(load_checkpoint(out / "checkpoints"))
     model = _wrap(state.network, config, team)
@@ -173,6 +179,28 @@ def _batches_from(
         workers=config.workers,
         pin_memory=team.device.type == "cuda",
     )
+
+
+def _estimate_batch_norm(
+    network: U2Net, config: TrainConfig, data: TrainingData, team: Team
+) -> None:
+    """Make a network that was published with folded batch norm trainable.
+
+    Each process does it by itself, on the same photos.
+    """
+    count = -(-batch_norm.PHOTOS // config.batch_size)
+    if team.leads:
+        logger.log(
+            NOTICE,
+            "batch norm is folded into %s: its statistics are estimated on %d training photos",
+            printable(config.init),
+            count * config.batch_size,
+        )
+    numbers = SampleNumbers(data.weights, config)
+    samples = batches(Samples(data, config), numbers, workers=0, pin_memory=False)
+    network.to(team.device)
+    some = islice(samples, count)
+    batch_norm.estimate(network, (batch.to(team.device).images for batch in some))
 
 
 def _wrap(network: nn.Module, config: TrainConfig, team: Team) -> nn.Module:

@@ -1,4 +1,8 @@
-"""The folder of fetched weights: where a file is, and whether it is still what it must be."""
+"""The cache of fetched weights: where each form lies, and whether it is still what it must be.
+
+A ``.pth`` is kept as it is. An ONNX file is kept converted, as ``<SHA-256 of it>.safetensors``.
+Beside each file stands a note, ``<file>.verified``: its hash, length, time stamp and origin.
+"""
 
 import errno
 import hashlib
@@ -6,8 +10,9 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,11 +20,43 @@ import platformdirs
 
 from u2cut.errors import WeightsError, system_reason
 from u2cut.stdio import logger, printable
-from u2cut.weights.registry import WeightSpec
+from u2cut.weights.registry import Form, WeightSpec
 
 FORGET_FAILURE_SECONDS = 600
 LOCK_SECONDS = 1800
 TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
+_MAX_NOTE = 1 << 14
+
+
+class CacheError(WeightsError):
+    """The cache's folder doesn't take a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was found out about a file when it was hashed.
+
+    Attributes:
+        sha256: Its hash.
+        size: Its length in bytes.
+        modified: Its time stamp in nanoseconds.
+        origin: Where it came from, for a person to read.
+    """
+
+    sha256: str
+    size: int
+    modified: int
+    origin: str
+
+    @classmethod
+    def of(cls, path: Path, sha256: str, origin: str) -> "Note":
+        """Return the note of a file with a known hash."""
+        status = path.stat()
+        return cls(sha256, status.st_size, status.st_mtime_ns, origin)
+
+    def fits(self, status: os.stat_result) -> bool:
+        """Whether the file has not been touched since."""
+        return (self.size, self.modified) == (status.st_size, status.st_mtime_ns)
 
 
 def folder() -> Path:
@@ -28,89 +65,113 @@ def folder() -> Path:
     return Path(home).expanduser().absolute() / "weights"
 
 
-def path_of(spec: WeightSpec) -> Path:
-    """Return where the weights are, once they are there."""
-    return folder() / f"{spec.name}.pth"
+def path_of(form: Form) -> Path:
+    """Return where this form is kept, once it is there."""
+    return converted_path(form.sha256) if form.format == "onnx" else folder() / form.filename
 
 
-def is_cached(spec: WeightSpec) -> bool:
-    """Whether something lies where the weights belong, sound or not."""
-    return os.path.lexists(path_of(spec))
+def converted_path(sha256: str) -> Path:
+    """Return where an ONNX file with this hash is kept after conversion."""
+    return folder() / f"{sha256}.safetensors"
 
 
-def fault(spec: WeightSpec, *, full: bool = False) -> str | None:
-    """Say what is wrong with the cached file; None when nothing is.
+def present(spec: WeightSpec) -> list[Form]:
+    """Return the forms of which something lies in the cache, sound or not."""
+    return [form for form in spec.forms if os.path.lexists(path_of(form))]
+
+
+def fault(form: Form, *, full: bool = False) -> str | None:
+    """Say what is wrong with a cached file; None when nothing is.
 
     A file that was hashed once is known by its size and time stamp afterwards.
 
     Args:
-        spec: What the file must be.
+        form: What the file must be.
         full: Hash it in any case.
 
     Raises:
-        WeightsError: There is no file, it can't be read, or it is a link.
+        WeightsError: There is no file, it is unreadable, or it is a link.
     """
-    path = path_of(spec)
-    try:
-        status = path.lstat()
-    except OSError as e:
-        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
+    path = path_of(form)
+    status = _status(path)
     if not stat.S_ISREG(status.st_mode):
         raise WeightsError(
-            f"{printable(path)} is {'a link' if stat.S_ISLNK(status.st_mode) else 'not a file'} "
-            f"and is refused; take it away with: u2cut weights remove {spec.name}"
+            f"{printable(path)}: {'a link' if stat.S_ISLNK(status.st_mode) else 'not a file'}, "
+            f"which is refused; take it away with: u2cut weights remove {form.network}"
         )
-    if not full and _read_stamp(spec) == _stamp(spec, status):
+    if form.format == "onnx":
+        return conversion_fault(path, full=full)
+    note = read_note(path)
+    if not full and note is not None and note.sha256 == form.sha256 and note.fits(status):
         return None
-    reason = mismatch(spec, path)
+    reason = mismatch(path, form.size, form.sha256)
     if reason is None:
-        _write(_stamp_of(spec), _stamp(spec, status))
+        write_note(path, Note.of(path, form.sha256, note.origin if note else ""))
     return reason
 
 
-def mismatch(spec: WeightSpec, path: Path) -> str | None:
-    """Say how a file differs from these weights, by its size and its hash; None if it doesn't.
+def conversion_fault(path: Path, *, full: bool = False) -> str | None:
+    """Say what is wrong with a converted file, which its own note vouches for.
 
     Raises:
-        WeightsError: The file can't be read.
+        WeightsError: There is no file, or it is unreadable.
+    """
+    status = _status(path)
+    note = read_note(path)
+    if note is None:
+        return "the note of its SHA-256 is missing"
+    if not full and note.fits(status):
+        return None
+    reason = mismatch(path, note.size, note.sha256)
+    if reason is None and not note.fits(status):
+        write_note(path, Note.of(path, note.sha256, note.origin))
+    return reason
+
+
+def mismatch(path: Path, size: int | None, sha256: str) -> str | None:
+    """Say how a file differs from the size and the hash that it should have; None if it doesn't.
+
+    Raises:
+        WeightsError: The file is unreadable.
     """
     try:
-        size = path.stat().st_size
-        if spec.size is not None and size != spec.size:
-            return f"it has {size:,} bytes where {spec.size:,} belong"
-        digest = sha256(path)
+        length = path.stat().st_size
+        if size is not None and length != size:
+            return f"it has {length:,} bytes where {size:,} are expected"
+        digest = hash_file(path)
     except OSError as e:
         raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
-    return None if digest == spec.sha256 else f"its SHA-256 is {digest}, not {spec.sha256}"
+    return None if digest == sha256 else f"its SHA-256 is {digest}, not {sha256}"
 
 
-def sha256(path: Path) -> str:
-    """Return the hash of a file, in hexadecimal."""
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def lock(spec: WeightSpec, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-    """Hold what the cache has of these weights against other processes.
+def lock(name: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold what the cache has under this name against other processes.
 
     Raises:
-        WeightsError: Another process kept it for too long, or the folder can't be written to.
+        CacheError: The folder is not writable.
+        WeightsError: Another process kept it for too long.
     """
     from filelock import FileLock, Timeout
 
-    file = folder() / f".{spec.name}.lock"
+    file = folder() / f".{name}.lock"
     holder = FileLock(file, timeout=seconds)
     try:
         folder().mkdir(parents=True, exist_ok=True)
         try:
             holder.acquire(timeout=0)
         except Timeout:
-            logger.warning("another u2cut is busy with %s; waiting for it", spec.name)
+            logger.warning("another u2cut is busy with %s; waiting for it", name)
             holder.acquire()
     except Timeout as e:
         raise WeightsError(
-            f"{spec.name}: another process has been busy with it for {seconds / 60:.0f} minutes; "
+            f"{name}: another process has been busy with it for {seconds / 60:.0f} minutes; "
             f"end it and try again ({printable(file)})"
         ) from e
     except (OSError, NotImplementedError) as e:
@@ -121,76 +182,97 @@ def lock(spec: WeightSpec, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         holder.release()
 
 
-def unwritable(error: Exception) -> WeightsError:
+def unwritable(error: Exception) -> CacheError:
     """Return the error to raise when the folder doesn't take a file."""
     where = f"can't write in {printable(folder())}"
     if isinstance(error, OSError) and error.errno in TOO_MANY_OPEN:
-        return WeightsError(f"{where}: {system_reason(error)}")
+        return CacheError(f"{where}: {system_reason(error)}")
     reason = system_reason(error) if isinstance(error, OSError) else error
-    return WeightsError(f"{where}: {reason}; make room there, or set U2CUT_HOME to another folder")
+    return CacheError(f"{where}: {reason}; make room there, or set U2CUT_HOME to another folder")
 
 
-def open_part(spec: WeightSpec) -> BinaryIO:
-    """Open the unfinished file of these weights, kept from an earlier run or new; never a link."""
+def open_part(form: Form) -> BinaryIO:
+    """Open the unfinished file of this form, kept from an earlier run or new; never a link."""
+    return open_private(part_of(form))
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open a file of the cache for reading and writing, made if it is missing; never a link."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return os.fdopen(os.open(part_of(spec), flags, 0o644), "r+b")
+    return os.fdopen(os.open(path, flags, 0o644), "r+b")
 
 
-def part_of(spec: WeightSpec) -> Path:
+def part_of(form: Form) -> Path:
     """Return where an unfinished file is kept until it is whole."""
-    return folder() / f"{spec.name}.pth.part"
+    return folder() / f"{form.filename}.part"
 
 
-def accept_part(spec: WeightSpec) -> Path:
-    """Put a finished file, whose hash was found right, in its place."""
-    path = path_of(spec)
-    part_of(spec).replace(path)
-    _write(_stamp_of(spec), _stamp(spec, path.stat()))
-    _failure_of(spec).unlink(missing_ok=True)
+def accept_part(form: Form, origin: str) -> Path:
+    """Put a finished file, whose hash was found right, in its place; convert it if it is ONNX.
+
+    Args:
+        form: What it is.
+        origin: Where it came from.
+
+    Raises:
+        WeightsError: The file converts to no network.
+        OSError: The disk doesn't take it.
+    """
+    path, part = path_of(form), part_of(form)
+    if form.format == "onnx":
+        from u2cut.weights.convert import convert
+
+        convert(part, form.sha256, origin)
+        part.unlink()
+    else:
+        part.replace(path)
+        write_note(path, Note.of(path, form.sha256, origin))
+    forget_failures(form.network)
     return path
 
 
-def discard_part(spec: WeightSpec) -> None:
+def discard_part(form: Form) -> None:
     """Delete the unfinished file."""
-    part_of(spec).unlink(missing_ok=True)
+    part_of(form).unlink(missing_ok=True)
 
 
 def check_space(need: int) -> None:
     """Make sure that so many bytes more fit into the folder.
 
     Raises:
-        WeightsError: They don't.
+        CacheError: They don't.
     """
     free = shutil.disk_usage(folder()).free
     if free < need:
-        raise WeightsError(
+        raise CacheError(
             f"{need / 1e6:.0f} MB more are needed in {printable(folder())}, where "
             f"{free / 1e6:.0f} MB are free; make room, or set U2CUT_HOME to another folder"
         )
 
 
-def copy_in(spec: WeightSpec, source: Path) -> Path:
+def copy_in(form: Form, source: Path) -> Path:
     """Copy a file that someone fetched by hand into its place; return where that is.
 
     Raises:
-        WeightsError: It isn't these weights, or the folder doesn't take it.
+        WeightsError: It isn't this form, or the folder doesn't take it.
     """
-    with lock(spec):
+    with lock(form.network):
         try:
-            with source.open("rb") as file, open_part(spec) as part:
+            with source.open("rb") as file, open_part(form) as part:
                 if not os.path.samestat(os.fstat(file.fileno()), os.fstat(part.fileno())):
                     part.truncate(0)
                     shutil.copyfileobj(file, part)
                     part.flush()
                     os.fsync(part.fileno())
-            # The copy is what counts: the source may have changed since it was looked at.
-            reason = mismatch(spec, part_of(spec))
+            # The copy is what counts: the source may have changed since it was hashed.
+            reason = mismatch(part_of(form), form.size, form.sha256)
             if reason is None:
-                return accept_part(spec)
-            discard_part(spec)
+                return accept_part(form, f"imported from {printable(source.absolute())}")
+            discard_part(form)
         except OSError as e:
+            discard_part(form)
             raise unwritable(e) from e
-    raise WeightsError(f"{printable(source)} is not {spec.name}: {reason}")
+    raise WeightsError(f"{printable(source)} is not {form.filename}: {reason}")
 
 
 def remove(spec: WeightSpec) -> list[Path]:
@@ -199,8 +281,14 @@ def remove(spec: WeightSpec) -> list[Path]:
     Raises:
         WeightsError: Something can't be deleted.
     """
+    paths = [_failures_of(spec.name)]
+    for form in spec.forms:
+        path = path_of(form)
+        paths += [path, _note_of(path), part_of(form), _found_note(form)]
+        if form.format == "onnx":
+            paths.append(path.with_name(f"{path.name}.part"))
     removed = []
-    for path in (path_of(spec), part_of(spec), _stamp_of(spec), _failure_of(spec)):
+    for path in paths:
         try:
             path.unlink()
         except FileNotFoundError:
@@ -211,35 +299,84 @@ def remove(spec: WeightSpec) -> list[Path]:
     return removed
 
 
-def remember_failure(spec: WeightSpec) -> None:
-    """Note that the weights could not be had, so that the next runs need not wait again."""
-    _write(_failure_of(spec), "could not be fetched")
+def remember_failures(name: str, places: Set[str]) -> None:
+    """Note that these places didn't give the weights, so that the next runs need not wait again."""
+    _write(_failures_of(name), "\n".join(sorted(places)))
 
 
-def failed_lately(spec: WeightSpec) -> bool:
-    """Whether the weights could not be had in the last ten minutes."""
+def failed_lately(name: str) -> Set[str]:
+    """Return the places that didn't give the weights in the last ten minutes."""
+    path = _failures_of(name)
     try:
-        age = time.time() - _failure_of(spec).lstat().st_mtime
+        age = time.time() - path.lstat().st_mtime
     except OSError:
-        return False
-    return 0 <= age < FORGET_FAILURE_SECONDS
+        return set()
+    if not 0 <= age < FORGET_FAILURE_SECONDS:
+        return set()
+    return set((_read(path) or "").splitlines())
 
 
-def _stamp(spec: WeightSpec, status: os.stat_result) -> str:
-    return f"{spec.sha256} {status.st_size} {status.st_mtime_ns}"
+def forget_failures(name: str) -> None:
+    """Forget which places didn't give the weights."""
+    _failures_of(name).unlink(missing_ok=True)
 
 
-def _stamp_of(spec: WeightSpec) -> Path:
-    return folder() / f"{spec.name}.pth.verified"
+def read_note(path: Path) -> Note | None:
+    """Return the note beside a file of the cache; None if there is none that makes sense."""
+    return _parse_note(_read(_note_of(path)))
 
 
-def _failure_of(spec: WeightSpec) -> Path:
-    return folder() / f"{spec.name}.unreachable"
+def write_note(path: Path, note: Note) -> None:
+    """Write the note of a file of the cache."""
+    _write_parsed(_note_of(path), note)
 
 
-def _read_stamp(spec: WeightSpec) -> str | None:
+def found_before(form: Form, path: Path, status: os.stat_result) -> bool:
+    """Whether this file outside of the cache was hashed before and found to be this form."""
+    note = _parse_note(_read(_found_note(form)))
+    return note is not None and note.fits(status) and note.origin == printable(path)
+
+
+def note_found(form: Form, path: Path, status: os.stat_result) -> None:
+    """Note that this file outside of the cache is this form, so that it isn't hashed each time."""
+    note = Note(form.sha256, status.st_size, status.st_mtime_ns, printable(path))
+    _write_parsed(_found_note(form), note)
+
+
+def _status(path: Path) -> os.stat_result:
     try:
-        return _stamp_of(spec).read_text(encoding="ascii").strip()
+        return path.lstat()
+    except OSError as e:
+        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.verified")
+
+
+def _found_note(form: Form) -> Path:
+    return folder() / f"{form.filename}.found"
+
+
+def _failures_of(name: str) -> Path:
+    return folder() / f"{name}.unreachable"
+
+
+def _parse_note(text: str | None) -> Note | None:
+    words = (text or "").strip().split(" ", 3)
+    if len(words) < 3 or not (words[1].isdecimal() and words[2].isdecimal()):
+        return None
+    return Note(words[0], int(words[1]), int(words[2]), words[3] if len(words) > 3 else "")
+
+
+def _write_parsed(path: Path, note: Note) -> None:
+    _write(path, f"{note.sha256} {note.size} {note.modified} {note.origin}".rstrip())
+
+
+def _read(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_NOTE).decode()
     except (OSError, ValueError):
         return None
 
@@ -247,8 +384,9 @@ def _read_stamp(spec: WeightSpec) -> str | None:
 def _write(path: Path, text: str) -> None:
     """Write a note that is nice to have: a folder that can't be written to does not matter."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # so that a link which lies there is not followed
-        with path.open("x", encoding="ascii") as file:
+        with path.open("x", encoding="utf-8", errors="replace") as file:
             file.write(text + "\n")
     except OSError:
         logger.debug("%s could not be written", path)

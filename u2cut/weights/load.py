@@ -16,6 +16,7 @@ from torch import Tensor
 from u2cut.errors import WeightsError, system_reason
 from u2cut.model import U2NET, U2NETP, U2Net, Variant
 from u2cut.stdio import printable
+from u2cut.weights.metadata import SAFETENSORS_MARK, is_onnx
 from u2cut.weights.registry import MAX_BYTES
 
 _BETWEEN_THE_TWO = 7_000_000  # 1.1 and 44 million values
@@ -35,9 +36,11 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def load_network(path: Path) -> U2Net:
-    """Load either of the two networks from a ``.safetensors`` or an official ``.pth`` file.
+    """Load either of the two networks from a ``.safetensors``, ``.pth`` or ``.onnx`` file.
 
-    Which network it is, is read from the tensors. Half and double precision become fp32.
+    The tensors tell which network it is. The published ``.pth`` and ``.onnx`` files are read as
+    they are; in the latter batch norm is folded, and comes out neutral. Half and double precision
+    become fp32.
 
     Returns:
         The network on the CPU, in fp32 and in evaluation mode.
@@ -58,9 +61,13 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     name = printable(path)
     try:
         _refuse_size(path)
+        if is_onnx(path):
+            from u2cut.weights.onnx_import import read_onnx
+
+            return {key: torch.from_numpy(array) for key, array in read_onnx(path).items()}
         with path.open("rb") as file:
             head = file.read(9)
-        if head[8:] == b"{":
+        if head[8:] == SAFETENSORS_MARK:
             return load_file(path)
         if head.startswith(b"PK"):
             _refuse_zip(path)
@@ -70,7 +77,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
                     _refuse_code(file, name)
         else:
             raise WeightsError(
-                f"{name}: neither a .safetensors nor a .pth file"
+                f"{name}: not a .safetensors, .pth or .onnx file"
                 + (" (it is empty)" if not head else "")
             )
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""What a .safetensors file says of itself, read without torch."""
+"""The kind of a weights file, and the header of a .safetensors file, read without torch."""
 
 import json
 import struct
@@ -10,7 +10,23 @@ from u2cut.stdio import printable
 
 # The header of the larger network takes 80 KB; a lying length must not fill the memory.
 MAX_HEADER = 4 << 20
+ONNX_HEAD = b"\x08"
+SAFETENSORS_MARK = b"{"  # behind eight bytes of the header's length
 SMALLEST, LARGEST = 32, 4096
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a file begins as ONNX files do: with field 1 of the model, a number.
+
+    Raises:
+        WeightsError: It is unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as e:
+        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
+    return head.startswith(ONNX_HEAD) and head[8:] != SAFETENSORS_MARK
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -22,7 +38,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:
             head = file.read(9)
-            if len(head) < 9 or head[8:] != b"{":
+            if len(head) < 9 or head[8:] != SAFETENSORS_MARK:
                 return {}
             (length,) = struct.unpack("<Q", head[:8])
             if length > MAX_HEADER:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 
-# The first byte of every ONNX file: field 1 of the model, a number (its IR version).
-ONNX_HEAD = b"\x08"
 SIDES = ("side1", "side2", "side3", "side4", "side5", "side6")
 FUSION = "outconv"
 
@@ -113,7 +111,7 @@ def _count(graph: "GraphProto") -> str:
 def _not_u2net(name: str, found: str) -> str:
     return (
         f"{name}: not the weights of U²-Net or U²-Net†: found {found}, expected "
-        f"{len(expected_convolutions(VARIANTS['u2net']))} convolutions with a weight and a bias each"
+        f"{len(expected_convolutions(VARIANTS['u2net']))} convolutions, each with weight and bias"
     )
 
 
@@ -163,9 +161,7 @@ def _convolutions(graph: "GraphProto", name: str) -> Iterator[Convolution]:
         if key not in used and int(np.prod(proto.dims, dtype=np.int64)) > _LARGEST_CONSTANT
     ]
     if surplus:
-        raise WeightsError(
-            f"{_not_u2net(name, _count(graph))}; surplus tensors: {_some(surplus)}"
-        )
+        raise WeightsError(f"{_not_u2net(name, _count(graph))}; surplus tensors: {_some(surplus)}")
 
 
 def _constants(graph: "GraphProto") -> "dict[str, TensorProto]":
@@ -173,7 +169,8 @@ def _constants(graph: "GraphProto") -> "dict[str, TensorProto]":
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
-            found.update({node.output[0]: a.t for a in node.attribute if a.name == "value"})
+            values = (a.t for a in node.attribute if a.name == "value")
+            found.update((node.output[0], value) for value in values)
         elif node.op_type == "Identity" and node.input[0] in found:
             found[node.output[0]] = found[node.input[0]]
     return found
@@ -190,7 +187,11 @@ def _array(tensor: "TensorProto", name: str) -> NDArray[np.float32]:
         raise WeightsError(
             f"{name}: '{printable(tensor.name)}' holds {array.dtype}, which no weights are made of"
         )
-    return np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(array).all():
+        raise WeightsError(
+            f"{name}: '{printable(tensor.name)}' holds NaN or infinity; it is damaged"
+        )
+    return np.array(array, np.float32, order="C")  # a copy, because the file's is read-only
 
 
 def _attributes(node: "NodeProto") -> dict[str, Any]:
@@ -222,15 +223,17 @@ def _named(convolutions: Sequence[Convolution], name: str) -> Arrays:
     if len(convolutions) != len(rows):
         found = f"{len(convolutions)} convolutions"
         raise WeightsError(_not_u2net(name, found))
-    faults = {}
+    faults = []
     for variant in VARIANTS.values():
         rows = expected_convolutions(variant)
         fault = _difference(convolutions, rows)
         if fault is None:
             return _state(convolutions, rows)
-        faults[variant.name] = fault
-    place, fault = max(faults.values())  # of the network that it agrees with for longer
-    raise WeightsError(f"{name}: not the weights of U²-Net or U²-Net†: convolution {place}, {fault}")
+        faults.append(fault)
+    place, problem = max(faults)  # of the network that it agrees with for longer
+    raise WeightsError(
+        f"{name}: not the weights of U²-Net or U²-Net†: convolution {place}, {problem}"
+    )
 
 
 def _difference(

@@ -1,4 +1,4 @@
-"""One GET over https of which every wait has an end, and every redirect is looked at."""
+"""One GET over https: every wait has an end, and every redirect is checked."""
 
 import errno
 import os
@@ -32,22 +32,25 @@ class Limits:
         answer: For the head of an answer, name resolution and connection included.
         stall: For each 64 KiB of a file.
         reach: For the first answer of any source, all in all; None is in no hurry.
+        index: For the first byte that pip brings, through all of its retries.
         attempts: Tries of one source that bring less than 64 KiB.
         backoff: Before the second try; doubled each time.
         retry_after: The longest wait that a server may ask for.
         lock: For another process that is fetching the same.
-        loopback: Also allow http to 127.0.0.1. For tests; no option leads here.
+        host: Also allow http and https to this host, public or not: the user's own mirror,
+            about whose files the SHA-256 decides like about any other's.
     """
 
     connect: float = 5
     answer: float = 30
     stall: float = 30
     reach: float | None = None
+    index: float = 180
     attempts: int = 4
     backoff: float = 1
     retry_after: float = 60
     lock: float = LOCK_SECONDS
-    loopback: bool = False
+    host: str = ""
 
 
 class SourceError(Exception):
@@ -190,7 +193,7 @@ def _refuse_address(url: str, limits: Limits) -> None:
         host = (parts.hostname or "").rstrip(".")
     except ValueError as e:
         raise SourceError(f"refused: {printable(url[:200])} makes no sense") from e
-    if limits.loopback and parts.scheme == "http" and host == "127.0.0.1":
+    if limits.host == host != "" and parts.scheme in ("http", "https"):
         return
     if parts.scheme != "https":
         raise SourceError(f"refused: {printable(url[:200])} is not https")

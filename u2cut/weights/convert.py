@@ -1,0 +1,74 @@
+"""ONNX files become .safetensors files in the cache, once each."""
+
+import os
+from pathlib import Path
+
+from u2cut.errors import WeightsError, system_reason
+from u2cut.stdio import logger, printable
+from u2cut.weights import cache
+
+
+def converted(source: Path) -> Path:
+    """Return the converted copy of an ONNX file, made if it isn't in the cache yet.
+
+    Where the cache takes no file, the source itself is returned, with a warning: it is then read
+    anew each time.
+
+    Raises:
+        WeightsError: The source is unreadable, or holds another network.
+    """
+    try:
+        digest = cache.hash_file(source)
+    except OSError as e:
+        raise WeightsError(f"{printable(source)}: {system_reason(e)}") from e
+    try:
+        return convert(source, digest, f"converted from {printable(source.absolute())}")
+    except OSError as e:
+        reason: Exception = cache.unwritable(e)
+    except cache.CacheError as e:
+        reason = e
+    logger.warning("%s is converted anew each time: %s", printable(source), reason)
+    return source
+
+
+def convert(source: Path, sha256: str, origin: str) -> Path:
+    """Write the network of an ONNX file into the cache, whole or not at all; return where.
+
+    Args:
+        source: The ONNX file.
+        sha256: Its hash, under which the result is kept.
+        origin: Where the source came from, for the note.
+
+    Raises:
+        WeightsError: The source holds another network, or the cache's folder is not writable.
+        OSError: The disk doesn't take the file.
+    """
+    target = cache.converted_path(sha256)
+    if _is_sound(target):
+        return target
+    with cache.lock(sha256):
+        if _is_sound(target):
+            return target  # another process was faster
+        from safetensors.numpy import save
+
+        from u2cut.weights.onnx_import import read_onnx
+
+        content = save(read_onnx(source), metadata={"converted_from": sha256})
+        temporary = target.with_name(f"{target.name}.part")
+        try:
+            with cache.open_private(temporary) as file:
+                file.truncate(0)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            digest = cache.hash_file(temporary)
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        cache.write_note(target, cache.Note.of(target, digest, origin))
+    return target
+
+
+def _is_sound(target: Path) -> bool:
+    return target.is_file() and cache.conversion_fault(target) is None

@@ -10,8 +10,8 @@ PIP := -m pip --disable-pip-version-check --quiet install
 
 # Install u2cut as a user would, and cut the examples out into out/.
 demo: .venv/installed
-	.venv/bin/u2cut remove examples/*.jpg --model u2netp -o out/ --overwrite
-	@echo "The cutouts are in out/:" && ls -1 out/
+	.venv/bin/u2cut remove examples/*.jpg -o out/ --overwrite
+	@echo "Cut with $$(.venv/bin/u2cut weights path auto). The cutouts are in out/:" && ls -1 out/
 
 .venv/installed: pyproject.toml weights/u2netp.safetensors
 	$(PYTHON) -m venv .venv

@@ -36,7 +36,7 @@ def row(cutout: Cutout) -> Image.Image:
 
 
 if __name__ == "__main__":
-    remover = Remover("u2netp")
+    remover = Remover("u2net")
     rows = [row(remover.remove(path)) for path in sorted((ROOT / "examples").glob("*.jpg"))]
     width = min(r.width for r in rows)
     rows = [r.resize((width, round(r.height * width / r.width))) for r in rows]
@@ -47,8 +47,8 @@ if __name__ == "__main__":
         top += r.height
     sheet.save(ROOT / "docs" / "before-after.jpg", quality=88)
 
-    coffee = remover.remove(ROOT / "examples" / "coffee.jpg")
-    limits = Image.fromarray(np.hstack([coffee.photo.image, coffee.composite("white")]))
+    cat = remover.remove(ROOT / "examples" / "cat.jpg")
+    limits = Image.fromarray(np.hstack([cat.photo.image, cat.composite("#00b140")]))
     limits.resize((900, 300), Image.Resampling.LANCZOS).save(
         ROOT / "docs" / "limits.jpg", quality=85
     )

@@ -131,6 +131,10 @@ def test_download_stays_offline_when_told_so(u2cut, toy, monkeypatch):
     assert "u2cut is offline" in err
 
 
+def test_path_of_auto_is_what_auto_takes(u2cut, home):
+    assert u2cut("path", "auto")[:2] == (0, f"{registry.bundled_path()}\n")
+
+
 def test_verify_hashes_all_that_is_here(u2cut, toy):
     assert u2cut("verify")[:2] == (0, "u2netp ok\n")
     u2cut("download", "toy")

@@ -14,6 +14,7 @@ from u2cut.cli.options import Ordered
 from u2cut.errors import WeightsError
 from u2cut.stdio import printable
 from u2cut.weights import bring_in, bring_in_folder, cache, download_from, find_here, registry
+from u2cut.weights.choose import AUTO, PREFERRED
 from u2cut.weights.other_tools import locate
 from u2cut.weights.sources import KINDS
 
@@ -98,9 +99,12 @@ def verify(names: tuple[str, ...], *, as_json: bool) -> None:
 @_name
 @_as_json
 def path(name: str, *, as_json: bool) -> None:
-    """Print where weights are; an error if they aren't here."""
+    """Print where weights are ('auto': those that it takes); an error if they aren't here."""
     with stdio.protect_stdout() as stdout:
         stdio.configure_logging()
+        if name == AUTO:
+            preferred = registry.spec(PREFERRED)
+            name = PREFERRED if find_here(preferred) else registry.BUNDLED
         _write_place(stdout, name, _present(registry.spec(name)), as_json=as_json)
 
 

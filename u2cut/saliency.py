@@ -119,6 +119,16 @@ def restore(fused: NDArray[np.float32]) -> NDArray[np.float32] | None:
     return normalise(fused)
 
 
+def uncertainty(saliency: NDArray[np.float32]) -> float:
+    """Return the sum of min(m, 1 - m), for each pixel of the subject; infinite without one.
+
+    Args:
+        saliency: Map m, (s, s) float32 in [0, 1].
+    """
+    area = np.count_nonzero(saliency > 0.5)
+    return float(np.minimum(saliency, 1 - saliency).sum()) / area if area else math.inf
+
+
 def enlarge(saliency: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Resize a saliency map bilinearly to (height, width)."""
     if saliency.shape == shape:

@@ -32,6 +32,22 @@ def cutout_of(
     )
 
 
+def test_best_takes_the_least_uncertain_view_and_fast_the_first() -> None:
+    vague, sure = 0.25 + 0.5 * disc_map(), disc_map(64)
+    vague[0, 0] = 0
+    vague[48, 48] = 1
+
+    def alpha(matting: Matting, *views: np.ndarray) -> np.ndarray:
+        edge = EdgeOptions(matting=matting, zoom=False)
+        options = RenderOptions(edge=edge)
+        return Cutout(Frame(disc_photo()), vague, options, never, lambda _: list(views)).alpha
+
+    expected = cutout_of(sure, edge=EdgeOptions(matting=Matting.BEST, zoom=False)).alpha
+    assert np.array_equal(alpha(Matting.BEST, 0.2 * sure, vague, sure), expected)
+    assert np.array_equal(alpha(Matting.FAST, sure), alpha(Matting.FAST))
+    assert not np.array_equal(alpha(Matting.BEST), expected)
+
+
 def test_the_half_covered_edge_has_its_own_colour_over_any_ground() -> None:
     """(200, 100, 50) at alpha 0.5 over white is (227, 177, 152), never darker."""
     frame = Frame(np.full((8, 8, 3), (200, 100, 50), np.uint8), np.full((8, 8), 128 / 255, "f4"))

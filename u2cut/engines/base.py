@@ -48,6 +48,10 @@ class Engine(Protocol):
     def at_once(self) -> int:
         """How many calls may overlap: on a GPU, one computes while another is copied."""
 
+    @property
+    def any_size(self) -> bool:
+        """Whether it takes inputs of another size than it was opened for."""
+
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the fused maps of a batch.
 

@@ -32,6 +32,7 @@ class OpenVINOEngine:
     name = "openvino"
     device = "cpu"
     batch_size = at_once = 1  # more don't help on a CPU
+    any_size = False
 
     def __init__(self, path: Path, *, precision: str, size: int) -> None:
         core = ov.Core()

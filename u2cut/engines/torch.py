@@ -85,6 +85,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    any_size = True
 
     def __init__(self, path: Path, *, device: str, precision: str, size: int) -> None:
         self._path = path

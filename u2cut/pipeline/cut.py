@@ -16,12 +16,13 @@ from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.encode import encode
 from u2cut.imaging.notation import parse_color
 from u2cut.pipeline.jobs import FORMATS, Job
-from u2cut.pipeline.options import InputOptions, Product, RenderOptions
+from u2cut.pipeline.options import InputOptions, Matting, Product, RenderOptions
 from u2cut.pipeline.read import read
 from u2cut.pipeline.sink import Sink
 from u2cut.stdio import printable
 
 Look = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Views = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 
 class Cutout:
@@ -32,15 +33,22 @@ class Cutout:
         fused: The network's fused map, (S, S) float32 probabilities.
         options: How the results look.
         look: Runs the network again, for the second look at small subjects.
+        views: Fused maps of other views of the photo, for ``matting="best"``.
     """
 
     def __init__(
-        self, frame: Frame, fused: NDArray[np.float32], options: RenderOptions, look: Look
+        self,
+        frame: Frame,
+        fused: NDArray[np.float32],
+        options: RenderOptions,
+        look: Look,
+        views: Views | None = None,
     ) -> None:
         self.photo = frame
         self._fused = fused
         self._options = options
         self._look = look
+        self._views = views
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -53,6 +61,10 @@ class Cutout:
         first = maps.restore(self._fused)
         if first is None or int(np.ptp(self.photo.image)) <= 2:
             return None  # an even picture has no subject, whatever the network dreams up
+        if self._options.edge.matting is Matting.BEST and self._views is not None:
+            others = (maps.restore(fused) for fused in self._views(self.photo.image))
+            seen = [first, *(other for other in others if other is not None)]
+            first = min(seen, key=maps.uncertainty)
         if not self._options.edge.looks_again:
             return first
         return matting.second_look(self.photo.image, first, self._look)

@@ -112,7 +112,11 @@ class EdgeOptions:
     """How a saliency map becomes an alpha matte."""
 
     matting: Matting = field(
-        default=Matting.FAST, metadata=option("How the edge is refined to the photo's pixels.")
+        default=Matting.FAST,
+        metadata=option(
+            "How the edge is refined to the photo's pixels; best also sees the photo "
+            "mirrored and at smaller input sizes, and takes the least uncertain map."
+        ),
     )
     zoom: bool | None = field(
         default=None,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from u2cut import saliency, weights
 from u2cut.engines.base import Engine, open_engine
 from u2cut.pipeline.options import NetworkOptions, WeightsOptions
+
+_SMALLER = (0.8, 0.7)  # of the usual input size: 256 and 224 beside 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +56,36 @@ class Predictor:
         self.size = options.size or found.input_size
         self._batch_size = options.batch_size
         self._turns = threading.Semaphore(0)
+        self._open_at = partial(self._open, found.path, options)
+        self._others: dict[int, Engine] = {}
+        self._opening_others = threading.Lock()
         opener = ThreadPoolExecutor(1, "u2cut engine")
-        self._opening = opener.submit(self._open, found.path, options)
+        self._opening = opener.submit(self._first)
         opener.shutdown(wait=False)
 
-    def _open(self, path: Path, options: NetworkOptions) -> Engine:
-        engine = open_engine(
+    @staticmethod
+    def _open(path: Path, options: NetworkOptions, size: int) -> Engine:
+        return open_engine(
             path,
             engine=options.engine,
             device=options.device,
             precision=options.precision,
-            size=self.size,
+            size=size,
         )
+
+    def _first(self) -> Engine:
+        engine = self._open_at(self.size)
         self._turns.release(engine.at_once)
         return engine
+
+    def _engine_for(self, size: int) -> Engine:
+        """Return an engine for inputs of another size, opened when first asked for."""
+        if self.engine.any_size or size == self.size:
+            return self.engine
+        with self._opening_others:
+            if size not in self._others:
+                self._others[size] = self._open_at(size)
+            return self._others[size]
 
     @property
     def engine(self) -> Engine:
@@ -103,6 +122,25 @@ class Predictor:
             fused = engine.predict(np.stack(inputs))
             seconds = (time.perf_counter() - start) / len(inputs)
         return [Looked(f, seconds) for f in fused]
+
+    def views(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Look at one photo, RGB (H, W, 3) uint8, mirrored and at smaller input sizes.
+
+        A subject that fills the frame is often lost at the usual size and seen at a smaller one.
+
+        Returns:
+            Fused maps, (S, S) float32 each, S the size of each view.
+        """
+        mirrored = np.ascontiguousarray(self.prepare(image)[:, :, ::-1])
+        maps = [np.ascontiguousarray(self.look_at([mirrored])[0].fused[:, ::-1])]
+        sizes = {round(self.size * share / 32) * 32 for share in _SMALLER} - {0, self.size}
+        if self.engine.precision == "int8":  # is calibrated for one size
+            sizes = set()
+        for size in sorted(sizes, reverse=True):
+            engine = self._engine_for(size)
+            with self._turns:
+                maps.append(engine.predict(saliency.prepare(image, size)[None])[0])
+        return maps
 
     def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Look at one photo, RGB (H, W, 3) uint8: the fused map, (S, S) float32."""

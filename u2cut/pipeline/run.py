@@ -79,7 +79,9 @@ class _Stages:
         if frame is None or looked is None:
             return result
         result.stages["network"] = looked.seconds
-        cutout = Cutout(frame, looked.fused, self.options.render, self.predictor.fused_map)
+        cutout = Cutout(
+            frame, looked.fused, self.options.render, self.predictor.fused_map, self.predictor.views
+        )
         with _timed(result.stages, "matting"):
             pixels: NDArray[np.uint8] = cutout.pixels(self.backdrop)
             result.coverage = cutout.coverage

@@ -53,6 +53,7 @@ OPTIONS = {
     "--clip": ("clip", "1", 1.0),
     "--device": ("device", "cpu", "cpu"),
     "--precision": ("precision", "bf16", "bf16"),
+    "--freeze-bn": ("freeze_bn", None, True),
     "--sync-bn": ("sync_bn", None, True),
     "--eval-every": ("eval_every", "1", 1),
     "--save-every": ("save_every", "1", 1),
@@ -100,9 +101,10 @@ def test_the_runs_own_recipe_repeats_it(trained, tmp_path):
 def test_the_command_line_goes_before_the_file(trained, tmp_path):
     config = str(trained / "run/config.toml")
     arguments = ["train", "--config", config, "--out", str(tmp_path / "run"), "--steps", "1"]
-    assert run([*arguments, "--quiet", "--init=none"]) == ExitCode.OK
+    weights = str(trained / "run/model.safetensors")
+    assert run([*arguments, "--quiet", "--init", weights]) == ExitCode.OK
     recipe = read_config(tmp_path / "run/config.toml")
-    assert (recipe["steps"], recipe["init"], recipe["seed"]) == (1, "none", 3)
+    assert (recipe["steps"], recipe["init"], recipe["seed"]) == (1, weights, 3)
 
 
 def test_the_weights_are_used_like_any_other(trained, tmp_path, photo):

@@ -91,6 +91,7 @@ def test_whole_numbers_do_for_fractions(tmp_path):
         ({"paste": [2.0], "backgrounds": [Path("b")]}, "--paste"),
         ({"loss_weights": [1.0]}, "--loss-weights"),
         ({"ignore": 256}, "--ignore"),
+        ({"freeze_bn": True}, "--init"),
     ],
 )
 def test_contradictions_are_refused_with_the_option_named(changes, said):

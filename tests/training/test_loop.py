@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -16,6 +17,7 @@ from u2cut.training.config import Network, Optimizer, Precision, Schedule, Train
 from u2cut.training.configfile import format_config
 from u2cut.training.loop import train
 from u2cut.weights.load import load_network
+from u2cut.weights.registry import bundled_path
 
 TINY = TrainConfig(
     model=Network.U2NETP,
@@ -198,6 +200,19 @@ def test_the_loss_of_a_photo_falls(tmp_path, make_set):
     train(replace(TINY, data=[make_set(count=1)], steps=12), tmp_path / "run")
     fused = [record["loss"][0] for record in lines(tmp_path / "run")]
     assert fused[-1] < 0.7 * fused[0]
+
+
+@pytest.mark.parametrize("freeze_bn", [False, True])
+def test_batch_norm_that_is_frozen_keeps_its_statistics(tmp_path, make_set, freeze_bn):
+    config = replace(TINY, data=[make_set()], steps=2, init="u2netp", freeze_bn=freeze_bn)
+    train(config, tmp_path / "run")
+    before, after = load_file(bundled_path()), checkpoint(tmp_path / "run", 2)["network"]
+    statistics = [key for key in before if "running_" in key]
+    kept = [key for key in statistics if torch.equal(before[key], after[key])]
+    assert kept == (statistics if freeze_bn else [])
+    assert not torch.equal(
+        before["stage3.rebnconv2.bn_s1.weight"], after["stage3.rebnconv2.bn_s1.weight"]
+    )
 
 
 def test_without_validation_the_last_weights_are_kept(tmp_path, make_set):

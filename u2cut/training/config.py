@@ -135,6 +135,13 @@ class TrainConfig:
             shown="none",
         ),
     )
+    freeze_bn: bool = field(
+        default=False,
+        metadata=option(
+            "Keep the batch norm statistics of --init, and normalise by them: for small batches "
+            "and short runs."
+        ),
+    )
 
     # Length
     steps: int = field(
@@ -303,6 +310,8 @@ def check(config: TrainConfig) -> None:
         if high is not None and value is not None and value > high:
             raise UsageError(f"{name} is at most {high}, not {value}")
     _check_data(config)
+    if config.freeze_bn and config.init == "none":
+        raise UsageError("--freeze-bn keeps the statistics of trained weights; name them by --init")
     if config.crop > config.resize:
         raise UsageError(f"--crop {config.crop} does not fit into --resize {config.resize}")
     if 0 < config.crop < SMALLEST:

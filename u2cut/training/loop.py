@@ -63,7 +63,7 @@ def _train(
     steps = config.steps or max(1, config.epochs * data.epoch // config.photos_per_step)
     torch.manual_seed(config.seed)
     network = initial_network(config)
-    if not resume and batch_norm.is_folded(network):
+    if not (resume or config.freeze_bn) and batch_norm.is_folded(network):
         _estimate_batch_norm(network, config, data, team)
     state = start(config, network, team.device)
     if resume:
@@ -120,7 +120,7 @@ def optimise(
     Returns:
         Mean cross-entropy of the seven outputs on this process's photos, (7,), on the device.
     """
-    train_mode(state.network)
+    train_mode(state.network, freeze_bn=config.freeze_bn)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate
     state.optimizer.zero_grad(set_to_none=True)

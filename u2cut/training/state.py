@@ -126,13 +126,22 @@ def freeze(network: nn.Module, names: Sequence[str]) -> None:
         parts[name].requires_grad_(False)
 
 
-def train_mode(network: nn.Module) -> None:
-    """Put a network into training mode, its frozen parts into evaluation mode."""
+def train_mode(network: nn.Module, *, freeze_bn: bool = False) -> None:
+    """Put a network into training mode, its frozen parts into evaluation mode.
+
+    Args:
+        network: The network that is trained.
+        freeze_bn: Leave every batch norm in evaluation mode; its scale and shift are trained.
+    """
     network.train()
     for part in network.children():
         parameters = list(part.parameters())
         if parameters and not any(p.requires_grad for p in parameters):
             part.eval()
+    if freeze_bn:
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):  # synchronised ones, too
+                module.eval()
 
 
 def rate(step: int, steps: int, config: TrainConfig) -> float:

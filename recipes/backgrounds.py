@@ -1,6 +1,6 @@
-"""Cut grounds to paste subjects on from photos: the largest part without the subject.
+"""Cut backgrounds, to paste subjects on, from photos: the largest part without the subject.
 
-python recipes/grounds.py OUT SETS...
+python recipes/backgrounds.py OUT SETS...
 
 A set holds images and masks. From each photo whose mask leaves enough room, OUT gets the
 largest upright rectangle that keeps away from the subject and from what is unknown.

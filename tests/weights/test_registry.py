@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from u2cut.errors import WeightsError
-from u2cut.weights import cache, registry
+from u2cut.weights import notes, registry
 
 
 def test_the_names_are_the_official_ones():
@@ -38,7 +38,7 @@ def test_google_drive_is_asked_last(name):
 
 def test_the_bundled_weights_are_small_and_match_their_recorded_hash():
     path = registry.bundled_path()
-    fault = cache.mismatch(path, None, registry.bundled_sha256())
+    fault = notes.mismatch(path, None, registry.bundled_sha256())
     remedy = f"cd {path.parent} && sha256sum {path.name} > {path.name}.sha256"
     assert fault is None, f"new weights? then: {remedy}"
     assert path.stat().st_size <= 5_000_000

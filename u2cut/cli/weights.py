@@ -13,7 +13,15 @@ from u2cut import stdio
 from u2cut.cli.options import Ordered
 from u2cut.errors import WeightsError
 from u2cut.stdio import printable
-from u2cut.weights import bring_in, bring_in_folder, cache, download_from, find_here, registry
+from u2cut.weights import (
+    bring_in,
+    bring_in_folder,
+    cache,
+    download_from,
+    find_here,
+    notes,
+    registry,
+)
 from u2cut.weights.choose import AUTO, PREFERRED
 from u2cut.weights.other_tools import locate
 from u2cut.weights.sources import KINDS
@@ -83,13 +91,13 @@ def verify(names: tuple[str, ...], *, as_json: bool) -> None:
         if (cached := cache.present(spec)) and path == cache.path_of(cached[0]):
             fault, remedy = cache.fault(cached[0], full=True), f"u2cut weights remove {name}"
         elif name == registry.BUNDLED:
-            fault = cache.mismatch(path, None, registry.bundled_sha256())
+            fault = notes.mismatch(path, None, registry.bundled_sha256())
             remedy = "install u2cut again"
         else:
             fault, remedy = None, ""  # another tool's: it was hashed to be recognised
         if fault is not None:
             raise WeightsError(f"{printable(path)}: damaged, {fault}; {remedy}")
-        entry = {"name": name, "path": os.fspath(path), "sha256": cache.hash_file(path)}
+        entry = {"name": name, "path": os.fspath(path), "sha256": notes.hash_file(path)}
         return entry, f"{name} ok"
 
     _each(names or here, check, as_json=as_json)
@@ -184,7 +192,7 @@ def _described(spec: registry.WeightSpec) -> dict[str, Any]:
     forms = []
     for form in spec.forms:
         path = cache.path_of(form)
-        note = cache.read_note(path)
+        note = notes.read_note(path)
         state = _state_of(form) if form in cache.present(spec) else "absent"
         forms.append(
             {

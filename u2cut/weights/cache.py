@@ -5,14 +5,12 @@ Beside each file stands a note, ``<file>.verified``: its hash, length, time stam
 """
 
 import errno
-import hashlib
 import os
 import shutil
 import stat
 import time
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,43 +18,26 @@ import platformdirs
 
 from u2cut.errors import WeightsError, system_reason
 from u2cut.stdio import logger, printable
+from u2cut.weights.notes import (
+    Note,
+    format_note,
+    mismatch,
+    note_path,
+    parse_note,
+    read_note,
+    read_text,
+    write_note,
+    write_text,
+)
 from u2cut.weights.registry import Form, WeightSpec
 
 FORGET_FAILURE_SECONDS = 600
 LOCK_SECONDS = 1800
 TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
-_MAX_NOTE = 1 << 14
 
 
 class CacheError(WeightsError):
     """The cache's folder doesn't take a file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What was found out about a file when it was hashed.
-
-    Attributes:
-        sha256: Its hash.
-        size: Its length in bytes.
-        modified: Its time stamp in nanoseconds.
-        origin: Where it came from, for a person to read.
-    """
-
-    sha256: str
-    size: int
-    modified: int
-    origin: str
-
-    @classmethod
-    def of(cls, path: Path, sha256: str, origin: str) -> "Note":
-        """Return the note of a file with a known hash."""
-        status = path.stat()
-        return cls(sha256, status.st_size, status.st_mtime_ns, origin)
-
-    def fits(self, status: os.stat_result) -> bool:
-        """Whether the file has not been touched since."""
-        return (self.size, self.modified) == (status.st_size, status.st_mtime_ns)
 
 
 def folder() -> Path:
@@ -126,28 +107,6 @@ def conversion_fault(path: Path, *, full: bool = False) -> str | None:
     if reason is None and not note.fits(status):
         write_note(path, Note.of(path, note.sha256, note.origin))
     return reason
-
-
-def mismatch(path: Path, size: int | None, sha256: str) -> str | None:
-    """Say how a file differs from the size and the hash that it should have; None if it doesn't.
-
-    Raises:
-        WeightsError: The file is unreadable.
-    """
-    try:
-        length = path.stat().st_size
-        if size is not None and length != size:
-            return f"it has {length:,} bytes where {size:,} are expected"
-        digest = hash_file(path)
-    except OSError as e:
-        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
-    return None if digest == sha256 else f"its SHA-256 is {digest}, not {sha256}"
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -284,7 +243,7 @@ def remove(spec: WeightSpec) -> list[Path]:
     paths = [_failures_of(spec.name)]
     for form in spec.forms:
         path = path_of(form)
-        paths += [path, _note_of(path), part_of(form), _found_note(form)]
+        paths += [path, note_path(path), part_of(form), _found_note(form)]
         if form.format == "onnx":
             paths.append(path.with_name(f"{path.name}.part"))
     removed = []
@@ -301,7 +260,7 @@ def remove(spec: WeightSpec) -> list[Path]:
 
 def remember_failures(name: str, places: Set[str]) -> None:
     """Note that these places didn't give the weights, so that the next runs need not wait again."""
-    _write(_failures_of(name), "\n".join(sorted(places)))
+    write_text(_failures_of(name), "\n".join(sorted(places)))
 
 
 def failed_lately(name: str) -> Set[str]:
@@ -313,7 +272,7 @@ def failed_lately(name: str) -> Set[str]:
         return set()
     if not 0 <= age < FORGET_FAILURE_SECONDS:
         return set()
-    return set((_read(path) or "").splitlines())
+    return set((read_text(path) or "").splitlines())
 
 
 def forget_failures(name: str) -> None:
@@ -321,26 +280,16 @@ def forget_failures(name: str) -> None:
     _failures_of(name).unlink(missing_ok=True)
 
 
-def read_note(path: Path) -> Note | None:
-    """Return the note beside a file of the cache; None if there is none that makes sense."""
-    return _parse_note(_read(_note_of(path)))
-
-
-def write_note(path: Path, note: Note) -> None:
-    """Write the note of a file of the cache."""
-    _write_parsed(_note_of(path), note)
-
-
 def found_before(form: Form, path: Path, status: os.stat_result) -> bool:
     """Whether this file outside of the cache was hashed before and found to be this form."""
-    note = _parse_note(_read(_found_note(form)))
+    note = parse_note(read_text(_found_note(form)))
     return note is not None and note.fits(status) and note.origin == printable(path)
 
 
 def note_found(form: Form, path: Path, status: os.stat_result) -> None:
     """Note that this file outside of the cache is this form, so that it isn't hashed each time."""
     note = Note(form.sha256, status.st_size, status.st_mtime_ns, printable(path))
-    _write_parsed(_found_note(form), note)
+    write_text(_found_note(form), format_note(note))
 
 
 def _status(path: Path) -> os.stat_result:
@@ -350,43 +299,9 @@ def _status(path: Path) -> os.stat_result:
         raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
 
 
-def _note_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.verified")
-
-
 def _found_note(form: Form) -> Path:
     return folder() / f"{form.filename}.found"
 
 
 def _failures_of(name: str) -> Path:
     return folder() / f"{name}.unreachable"
-
-
-def _parse_note(text: str | None) -> Note | None:
-    words = (text or "").strip().split(" ", 3)
-    if len(words) < 3 or not (words[1].isdecimal() and words[2].isdecimal()):
-        return None
-    return Note(words[0], int(words[1]), int(words[2]), words[3] if len(words) > 3 else "")
-
-
-def _write_parsed(path: Path, note: Note) -> None:
-    _write(path, f"{note.sha256} {note.size} {note.modified} {note.origin}".rstrip())
-
-
-def _read(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_NOTE).decode()
-    except (OSError, ValueError):
-        return None
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a note that is nice to have: a folder that can't be written to does not matter."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # so that a link which lies there is not followed
-        with path.open("x", encoding="utf-8", errors="replace") as file:
-            file.write(text + "\n")
-    except OSError:
-        logger.debug("%s could not be written", path)

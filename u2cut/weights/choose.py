@@ -8,7 +8,7 @@ from pathlib import Path
 
 from u2cut.errors import WeightsError, system_reason
 from u2cut.stdio import logger, printable
-from u2cut.weights import cache, registry
+from u2cut.weights import cache, notes, registry
 from u2cut.weights.metadata import input_size, is_onnx, read_metadata
 from u2cut.weights.other_tools import find_elsewhere
 
@@ -163,7 +163,7 @@ def bring_in_folder(
 
 def _bring_in_known(file: Path, known: Iterable[registry.WeightSpec]) -> LocalWeights:
     try:
-        digest = cache.hash_file(file)
+        digest = notes.hash_file(file)
     except OSError as e:
         raise WeightsError(f"{printable(file)}: {system_reason(e)}") from e
     for spec in known:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from u2cut.errors import WeightsError, system_reason
 from u2cut.stdio import logger, printable
-from u2cut.weights import cache
+from u2cut.weights import cache, notes
 
 
 def converted(source: Path) -> Path:
@@ -18,7 +18,7 @@ def converted(source: Path) -> Path:
         WeightsError: The source is unreadable, or holds another network.
     """
     try:
-        digest = cache.hash_file(source)
+        digest = notes.hash_file(source)
     except OSError as e:
         raise WeightsError(f"{printable(source)}: {system_reason(e)}") from e
     try:
@@ -61,12 +61,12 @@ def convert(source: Path, sha256: str, origin: str) -> Path:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            digest = cache.hash_file(temporary)
+            digest = notes.hash_file(temporary)
             temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        cache.write_note(target, cache.Note.of(target, digest, origin))
+        notes.write_note(target, notes.Note.of(target, digest, origin))
     return target
 
 

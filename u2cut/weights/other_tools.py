@@ -8,6 +8,7 @@ from pathlib import Path
 from u2cut.errors import WeightsError, system_reason
 from u2cut.stdio import NOTICE, logger, printable
 from u2cut.weights import cache
+from u2cut.weights.notes import mismatch
 from u2cut.weights.registry import Form, WeightSpec
 
 # backgroundremover takes a file of its own for each network.
@@ -81,7 +82,7 @@ def _is(form: Form, path: Path) -> bool:
     elif cache.found_before(form, path, status):
         return True
     else:
-        reason = cache.mismatch(path, form.size, form.sha256)
+        reason = mismatch(path, form.size, form.sha256)
     if reason is not None:
         logger.info("%s is passed over: %s", printable(path), reason)
         return False

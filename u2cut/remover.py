@@ -118,7 +118,7 @@ class Remover:
         """
         frame = frame_of(photo)
         fused = self._predictor.fused_map(frame.image)
-        return Cutout(frame, fused, self._render, self._predictor.fused_map, self._predictor.views)
+        return Cutout(frame, fused, self._render, self._predictor)
 
     @overload
     def remove_many(
@@ -148,9 +148,7 @@ class Remover:
 
         def last(_: "Photo", frame: Frame, looked: Looked | None) -> Cutout:
             assert looked is not None
-            cutout = Cutout(
-                frame, looked.fused, self._render, self._predictor.fused_map, self._predictor.views
-            )
+            cutout = Cutout(frame, looked.fused, self._render, self._predictor)
             _ = cutout.foreground  # the work is done here, beside the network
             return cutout
 

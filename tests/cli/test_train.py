@@ -53,6 +53,8 @@ OPTIONS = {
     "--clip": ("clip", "1", 1.0),
     "--device": ("device", "cpu", "cpu"),
     "--precision": ("precision", "bf16", "bf16"),
+    "--distill": ("distill", "u2netp", "u2netp"),
+    "--distill-share": ("distill_share", "0.5", [0.5]),
     "--freeze-bn": ("freeze_bn", None, True),
     "--sync-bn": ("sync_bn", None, True),
     "--eval-every": ("eval_every", "1", 1),
@@ -68,6 +70,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     data = write_set(folder / "mugs")
     arguments = ["train", "--data", str(data), "--out", str(folder / "run")]
+    arguments += ["--unlabelled", str(data / "images")]
     arguments += ["--backgrounds", str(data / "images"), "--cache", str(folder / "cache")]
     for k in range(7):
         arguments += ["--loss-weights", str(1 + k / 10)]
@@ -83,6 +86,7 @@ def test_every_option_reaches_the_recipe(trained):
         field: value for field, _, value in OPTIONS.values()
     }
     assert recipe["data"] == [trained / "mugs"]
+    assert recipe["unlabelled"] == [trained / "mugs/images"]
     assert recipe["backgrounds"] == [trained / "mugs/images"]
     assert recipe["loss_weights"] == pytest.approx([1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6])
     left = {f.name for f in fields(TrainConfig)} - set(recipe) - {"images", "masks", "val_names"}

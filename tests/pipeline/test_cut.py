@@ -1,5 +1,7 @@
 """Pictures made of a photo and a fused map, without a network."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from pictures import disc_photo
@@ -11,8 +13,21 @@ from u2cut.pipeline.options import CutoutOptions, EdgeOptions, Matting, Product,
 PLAIN = EdgeOptions(matting=Matting.NONE)
 
 
-def never(photo: np.ndarray) -> np.ndarray:
-    raise AssertionError("no second look was asked for")
+class Network:
+    """Answers with given maps; without them, it must not be asked."""
+
+    def __init__(self, fused: np.ndarray | None = None, views: Sequence[np.ndarray] = ()) -> None:
+        self._fused, self._views = fused, views
+        self.shapes: list[tuple[int, ...]] = []
+
+    def fused_map(self, image: np.ndarray) -> np.ndarray:
+        assert self._fused is not None, "no second look was asked for"
+        self.shapes.append(image.shape)
+        return self._fused
+
+    def views(self, image: np.ndarray) -> list[np.ndarray]:
+        self.shapes.append(image.shape)
+        return list(self._views)
 
 
 def disc_map(size: int = 96) -> np.ndarray:
@@ -28,7 +43,7 @@ def cutout_of(
         frame or Frame(disc_photo()),
         disc_map() if fused is None else fused,
         RenderOptions(**({"edge": PLAIN} | options)),
-        never,
+        Network(),
     )
 
 
@@ -40,7 +55,10 @@ def test_best_takes_the_least_uncertain_view_and_fast_the_first() -> None:
     def alpha(matting: Matting, *views: np.ndarray) -> np.ndarray:
         edge = EdgeOptions(matting=matting, zoom=False)
         options = RenderOptions(edge=edge)
-        return Cutout(Frame(disc_photo()), vague, options, never, lambda _: list(views)).alpha
+        network = Network(views=views)
+        alpha = Cutout(Frame(disc_photo()), vague, options, network).alpha
+        assert network.shapes == [disc_photo().shape] * (matting is Matting.BEST)
+        return alpha
 
     expected = cutout_of(sure, edge=EdgeOptions(matting=Matting.BEST, zoom=False)).alpha
     assert np.array_equal(alpha(Matting.BEST, 0.2 * sure, vague, sure), expected)
@@ -84,21 +102,16 @@ def test_a_reduced_photo_gives_a_map_of_the_full_size() -> None:
 
 
 def test_the_second_look_is_taken_when_it_is_asked_for() -> None:
-    looks: list[tuple[int, ...]] = []
-
-    def look(photo: np.ndarray) -> np.ndarray:
-        looks.append(photo.shape)
-        return disc_map()
-
+    network = Network(disc_map())
     photo = np.full((400, 600, 3), (90, 110, 140), np.uint8)
     photo[180:220, 280:320] = (210, 40, 30)
     fused = np.zeros((96, 96), np.float32)
     fused[43:53, 45:51] = 1
     edge = EdgeOptions(matting=Matting.NONE, zoom=True)
-    alpha = Cutout(Frame(photo), fused, RenderOptions(edge=edge), look).alpha
+    alpha = Cutout(Frame(photo), fused, RenderOptions(edge=edge), network).alpha
     assert alpha.shape == (400, 600)
-    assert looks, "a subject of a thousandth of the photo gets a second look"
-    assert all(h < 400 and w < 600 for h, w, _ in looks)
+    assert network.shapes, "a subject of a thousandth of the photo gets a second look"
+    assert all(h < 400 and w < 600 for h, w, _ in network.shapes)
 
 
 def test_inverting_a_mask_leaves_the_subject_black() -> None:

@@ -92,6 +92,10 @@ def test_whole_numbers_do_for_fractions(tmp_path):
         ({"loss_weights": [1.0]}, "--loss-weights"),
         ({"ignore": 256}, "--ignore"),
         ({"freeze_bn": True}, "--init"),
+        ({"unlabelled": [Path("u")]}, "--distill"),
+        ({"distill_share": [0.5]}, "--distill"),
+        ({"distill": "u2net", "distill_share": [0.5, 0.5]}, "--distill-share"),
+        ({"distill": "u2net", "distill_share": [1.5]}, "--distill-share"),
     ],
 )
 def test_contradictions_are_refused_with_the_option_named(changes, said):

@@ -199,7 +199,7 @@ def _outcomes(
     render = RenderOptions(edge=EdgeOptions(matting=options.matting or Matting.NONE))
 
     def draw(frame: "Frame", fused: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        cutout = Cutout(frame, fused, render, predictor.fused_map, predictor.views)
+        cutout = Cutout(frame, fused, render, predictor)
         return cutout.alpha if options.matting else cutout.saliency
 
     label = " ".join([predictor.model, str(predictor.size), *filter(None, [options.matting])])

@@ -22,7 +22,7 @@ from u2cut.weights import (
     notes,
     registry,
 )
-from u2cut.weights.choose import AUTO, PREFERRED
+from u2cut.weights.choose import AUTO, best_here
 from u2cut.weights.other_tools import locate
 from u2cut.weights.sources import KINDS
 
@@ -111,8 +111,7 @@ def path(name: str, *, as_json: bool) -> None:
     with stdio.protect_stdout() as stdout:
         stdio.configure_logging()
         if name == AUTO:
-            preferred = registry.spec(PREFERRED)
-            name = PREFERRED if find_here(preferred) else registry.BUNDLED
+            name = best_here().name
         _write_place(stdout, name, _present(registry.spec(name)), as_json=as_json)
 
 

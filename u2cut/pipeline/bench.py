@@ -165,9 +165,7 @@ class _Bench:
 
     def _cutout(self, i: int, matting: Matting = Matting.FAST) -> Cutout:
         options = RenderOptions(edge=EdgeOptions(matting=matting))
-        return Cutout(
-            self.frames[i], self.fused[i], options, self.predictor.fused_map, self.predictor.views
-        )
+        return Cutout(self.frames[i], self.fused[i], options, self.predictor)
 
     def time_matting(self) -> None:
         for matting in (Matting.FAST, Matting.NONE, Matting.BEST):

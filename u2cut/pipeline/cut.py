@@ -1,8 +1,8 @@
 """From a photo and its fused map to what the user asked for."""
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,17 @@ from u2cut.pipeline.read import read
 from u2cut.pipeline.sink import Sink
 from u2cut.stdio import printable
 
-Look = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-Views = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
+
+class Network(Protocol):
+    """What predicts fused maps of photos, RGB (H, W, 3) uint8: a ``Predictor``."""
+
+    def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the fused map, (S, S) float32."""
+        ...
+
+    def views(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Return the fused maps of other views of the photo, (S, S) float32 each."""
+        ...
 
 
 class Cutout:
@@ -32,8 +41,8 @@ class Cutout:
         frame: The photo.
         fused: The network's fused map, (S, S) float32 probabilities.
         options: How the results look.
-        look: Runs the network again, for the second look at small subjects.
-        views: Fused maps of other views of the photo, for ``matting="best"``.
+        network: Predicts again: parts with small subjects, and other views for
+            ``matting="best"``.
     """
 
     def __init__(
@@ -41,14 +50,12 @@ class Cutout:
         frame: Frame,
         fused: NDArray[np.float32],
         options: RenderOptions,
-        look: Look,
-        views: Views | None = None,
+        network: Network,
     ) -> None:
         self.photo = frame
         self._fused = fused
         self._options = options
-        self._look = look
-        self._views = views
+        self._network = network
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -61,13 +68,13 @@ class Cutout:
         first = maps.restore(self._fused)
         if first is None or int(np.ptp(self.photo.image)) <= 2:
             return None  # an even picture has no subject, whatever the network dreams up
-        if self._options.edge.matting is Matting.BEST and self._views is not None:
-            others = (maps.restore(fused) for fused in self._views(self.photo.image))
+        if self._options.edge.matting is Matting.BEST:
+            others = (maps.restore(fused) for fused in self._network.views(self.photo.image))
             seen = [first, *(other for other in others if other is not None)]
             first = min(seen, key=maps.uncertainty)
         if not self._options.edge.looks_again:
             return first
-        return matting.second_look(self.photo.image, first, self._look)
+        return matting.second_look(self.photo.image, first, self._network.fused_map)
 
     @property
     def has_subject(self) -> bool:

@@ -79,9 +79,7 @@ class _Stages:
         if frame is None or looked is None:
             return result
         result.stages["network"] = looked.seconds
-        cutout = Cutout(
-            frame, looked.fused, self.options.render, self.predictor.fused_map, self.predictor.views
-        )
+        cutout = Cutout(frame, looked.fused, self.options.render, self.predictor)
         with _timed(result.stages, "matting"):
             pixels: NDArray[np.uint8] = cutout.pixels(self.backdrop)
             result.coverage = cutout.coverage

@@ -96,7 +96,13 @@ def read_example(pair: Pair, ignore: int | None) -> tuple[Bytes, Bytes, Bytes]:
 
 
 def cache_pairs(
-    folder: Path, pairs: Sequence[Pair], size: int, ignore: int | None, *, quiet: bool = False
+    folder: Path,
+    pairs: Sequence[Pair],
+    size: int,
+    ignore: int | None,
+    *,
+    unlabelled: Sequence[Path] = (),
+    quiet: bool = False,
 ) -> Cache:
     """Decode pairs into ``folder``, unless they lie there already.
 
@@ -105,18 +111,24 @@ def cache_pairs(
         pairs: The pairs; those at fault are left out, and told in the result.
         size: Side of the squares in pixels.
         ignore: Mask value that means unknown.
+        unlabelled: Photos that come after the pairs, with a mask of which nothing is known.
         quiet: Show no progress.
 
     Raises:
         OutputError: The files can't be written.
     """
     files = [file for pair in pairs for file in (pair.image, pair.mask)]
+    count = len(pairs) + len(unlabelled)
 
     def read(index: int) -> tuple[Bytes, ...]:
-        return read_example(pairs[index], ignore)
+        if index < len(pairs):
+            return read_example(pairs[index], ignore)
+        image = read_frame(unlabelled[index - len(pairs)]).image
+        nothing = np.zeros(image.shape[:2], np.uint8)
+        return image, nothing, nothing
 
     settings, parts = f"{size} {ignore}", tuple(_CHANNELS)
-    return _build(folder, files, settings, parts, read, len(pairs), quiet=quiet)
+    return _build(folder, [*files, *unlabelled], settings, parts, read, count, quiet=quiet)
 
 
 def cache_photos(folder: Path, photos: Sequence[Path], size: int, *, quiet: bool = False) -> Cache:

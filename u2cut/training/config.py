@@ -103,6 +103,31 @@ class TrainConfig:
             max=255,
         ),
     )
+    distill: str = field(
+        default="none",
+        metadata=option(
+            "Learn what another network sees, the one that these weights hold, instead of the "
+            "masks alone: a name, a file, or 'none'.",
+            metavar="NAME|FILE|none",
+        ),
+    )
+    distill_share: list[float] = field(
+        default_factory=list,
+        metadata=option(
+            "Weight of what the --distill network sees, the mask having the rest; once, or once "
+            "for each --data.",
+            metavar="0..1",
+            shown="1",
+        ),
+    )
+    unlabelled: list[Path] = field(
+        default_factory=list,
+        metadata=option(
+            "Folder of photos without masks, for --distill; may be repeated.",
+            metavar="DIR",
+            shown="none",
+        ),
+    )
     skip_bad: bool = field(
         default=False, metadata=option("Leave out files at fault, and name them, and go on.")
     )
@@ -322,7 +347,8 @@ def check(config: TrainConfig) -> None:
 
 def _check_data(config: TrainConfig) -> None:
     folders = max(1, len(config.data))
-    if bool(config.data) == bool(config.images or config.masks):
+    own, given = bool(config.data), bool(config.images or config.masks)
+    if (own and given) or not (own or given or config.unlabelled):
         raise UsageError("say what to train on with --data DIR, or with --images DIR --masks DIR")
     if (config.images is None) != (config.masks is None):
         raise UsageError("--images and --masks go together")
@@ -334,3 +360,8 @@ def _check_data(config: TrainConfig) -> None:
         raise UsageError("--paste is a probability, given once, or once for each --data")
     if any(config.paste) and not config.backgrounds:
         raise UsageError("--paste needs --backgrounds DIR")
+    if config.distill == "none" and (config.unlabelled or config.distill_share):
+        raise UsageError("--unlabelled and --distill-share need --distill NAME|FILE")
+    shares = config.distill_share
+    if len(shares) not in (0, 1, folders) or any(not 0 <= share <= 1 for share in shares):
+        raise UsageError("--distill-share is from 0 to 1, given once, or once for each --data")

@@ -109,7 +109,9 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     def __init__(self, data: TrainingData, config: TrainConfig) -> None:
         self._data, self._config = data, config
-        self._paste = config.for_each_folder(config.paste, 0.0)
+        # The last is that of the photos without masks.
+        self._paste = [*config.for_each_folder(config.paste, 0.0), 0.0]
+        self._share = [*config.for_each_folder(config.distill_share, 1.0), 1.0]
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Return photo (3, S, S), truth and known (1, S, S), float32."""
@@ -121,8 +123,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
             ground = photos.photo(int(rng.integers(len(photos))))
         photo, mask, known = augment(
             data.cache.photo(index),
-            data.cache.mask(index),
-            data.cache.known(index),
+            *data.truth(index, self._share[data.folders[index]]),
             ground=ground,
             config=self._config,
             rng=rng,

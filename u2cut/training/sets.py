@@ -20,8 +20,9 @@ from u2cut.pairs import (
     scan_folders,
 )
 from u2cut.stdio import logger, printable
-from u2cut.training.cache import Cache, cache_pairs, cache_photos
+from u2cut.training.cache import KNOWN, Bytes, Cache, cache_pairs, cache_photos
 from u2cut.training.config import TrainConfig
+from u2cut.training.distill import Targets, mix, teach
 
 _SPLIT: Final = 2  # a family of random numbers of its own; see loader.py
 
@@ -31,12 +32,13 @@ class TrainingData:
     """What a run is fed with.
 
     Attributes:
-        cache: The training pairs.
-        folders: Which --data folder each is from.
+        cache: The training pairs, then the photos without masks.
+        folders: Which --data folder each is from; the number after theirs without a mask.
         weights: How often an epoch shows each, (N,) float64.
         grounds: Photos to put behind subjects.
         val: The validation pairs; may be empty.
         val_sets: The set of each.
+        targets: What a teacher saw in each training photo.
     """
 
     cache: Cache
@@ -45,11 +47,27 @@ class TrainingData:
     grounds: list[Cache]
     val: Cache
     val_sets: list[str]
+    targets: Targets | None = None
 
     @property
     def epoch(self) -> int:
         """Samples in an epoch."""
         return max(1, round(float(self.weights.sum())))
+
+    def truth(self, index: int, share: float) -> tuple[Bytes, Bytes]:
+        """Return what a training photo's map should be, and 255 where that is known.
+
+        Args:
+            index: The photo.
+            share: Weight of a teacher's map against the mask.
+
+        Returns:
+            (S, S) uint8 each.
+        """
+        mask, known = self.cache.mask(index), self.cache.known(index)
+        if self.targets is None:
+            return mask, known
+        return mix(self.targets.target(index), mask, known, share), np.full_like(known, KNOWN)
 
 
 def load_data(config: TrainConfig, folder: Path, *, quiet: bool = False) -> TrainingData:
@@ -69,20 +87,30 @@ def load_data(config: TrainConfig, folder: Path, *, quiet: bool = False) -> Trai
     used = [(i, pair) for i, pair in found if (i, pair.name) not in names]
 
     size, ignore = config.cache_size, config.ignore
-    cache = cache_pairs(folder, [p for _, p in used], size, ignore, quiet=quiet)
+    unlabelled = [photo for one in config.unlabelled for photo in _photos(one, "without masks")]
+    cache = cache_pairs(
+        folder, [p for _, p in used], size, ignore, unlabelled=unlabelled, quiet=quiet
+    )
     val = cache_pairs(folder, [p for _, p in held], config.resize, ignore, quiet=quiet)
-    grounds = [cache_photos(folder, _photos(b), size, quiet=quiet) for b in config.backgrounds]
+    grounds = [
+        cache_photos(folder, _photos(b, "of backgrounds"), size, quiet=quiet)
+        for b in config.backgrounds
+    ]
     _judge(
         [*problems, *val_problems, *cache.problems, *val.problems]
         + [problem for ground in grounds for problem in ground.problems],
         skip_bad=config.skip_bad,
     )
-    folders = [used[k][0] for k in cache.kept]
-    weights = np.array(config.for_each_folder(config.data_weight, 1.0))[folders]
+    times = [*config.for_each_folder(config.data_weight, 1.0), 1.0]
+    folders = [used[k][0] if k < len(used) else len(times) - 1 for k in cache.kept]
+    weights = np.array(times)[folders]
     if not weights.any():
         raise DataError("no pair of photo and mask is left to train on")
     val_sets = [held[k][1].group for k in val.kept]
-    return TrainingData(cache, folders, weights, grounds, val, val_sets)
+    targets = None
+    if config.distill != "none":
+        targets = teach(cache, config.distill, config.device, quiet=quiet)
+    return TrainingData(cache, folders, weights, grounds, val, val_sets, targets)
 
 
 def _judge(problems: Sequence[str], *, skip_bad: bool) -> None:
@@ -125,8 +153,8 @@ def _find_held_back(
     return held, []
 
 
-def _photos(folder: Path) -> list[Path]:
+def _photos(folder: Path, kind: str) -> list[Path]:
     photos = list(files_by_stem(folder, []).values())
     if not photos:
-        raise DataError(f"{printable(folder)}: no photos in this folder of backgrounds")
+        raise DataError(f"{printable(folder)}: no photos in this folder {kind}")
     return photos

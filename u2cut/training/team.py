@@ -2,6 +2,8 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 import torch
 import torch.distributed as dist
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 
 from u2cut.errors import DeviceError
 from u2cut.stdio import printable
+
+_PATIENCE: Final = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ def join_team(device: str) -> Team:
     if world > 1:
         if chosen.type == "cuda":
             torch.cuda.set_device(chosen)
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        # Process 0 decodes the data, and asks the teacher, while the others wait for it.
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     return Team(rank, world, chosen)
 
 

@@ -80,6 +80,16 @@ def find_here(spec: registry.WeightSpec) -> Path | None:
     return registry.bundled_path() if spec.name == registry.BUNDLED else find_elsewhere(spec)
 
 
+def best_here() -> registry.WeightSpec:
+    """Return the weights that "auto" takes where nothing can be fetched.
+
+    Raises:
+        WeightsError: What the cache holds is refused.
+    """
+    preferred = registry.spec(PREFERRED)
+    return preferred if find_here(preferred) else registry.spec(registry.BUNDLED)
+
+
 def download_from(name: str, *, kind: str | None = None, quiet: bool = False) -> LocalWeights:
     """Return the weights of this name from the machine, or else from one kind of source.
 
@@ -186,9 +196,11 @@ def _require_file(path: Path) -> None:
 
 
 def _find_best(*, offline: bool, quiet: bool) -> LocalWeights:
-    spec = registry.spec(PREFERRED)
+    preferred = registry.spec(PREFERRED)
     try:
-        path = find_here(spec) or _fetched(spec, offline=offline, quiet=quiet, hurried=True)
+        if best_here() is not preferred:
+            _fetched(preferred, offline=offline, quiet=quiet, hurried=True)
+        return find(PREFERRED, offline=True)
     except WeightsError as e:
         logger.warning(
             "using the bundled '%s' weights, which cut out less exactly: %s. For the best ones: "
@@ -198,7 +210,6 @@ def _find_best(*, offline: bool, quiet: bool) -> LocalWeights:
             PREFERRED,
         )
         return find(registry.BUNDLED)
-    return LocalWeights(spec.name, path, spec.input_size)
 
 
 def _cached(spec: registry.WeightSpec) -> Path | None:

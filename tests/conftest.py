@@ -72,7 +72,9 @@ def u2cut(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Outcome]:
     def call(*arguments: object) -> Outcome:
         words = [os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments]
         if words and words[0] in ("remove", "mask"):
-            words[1:1] = ["--model", "u2netp", "--size", "96", "--engine", "torch"]
+            words[1:1] = ["--size", "96", "--engine", "torch"]
+            if "--weights" not in words:
+                words[1:1] = ["--model", "u2netp"]
         capfdbinary.readouterr()
         code = run(words)
         captured = capfdbinary.readouterr()

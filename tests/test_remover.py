@@ -167,3 +167,45 @@ def test_best_sees_the_photo_mirrored_and_at_smaller_sizes(engine: str, disc: Pa
     assert [view.shape for view in smaller] == [(96, 96)]
     alone = Remover("u2netp", offline=True, engine="torch", size=96)._predictor.fused_map(image)
     assert np.abs(smaller[0] - alone).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"threshold": 7}, "--threshold"),
+        ({"size": 8}, "--size"),
+        ({"matting": "hairy"}, "--matting"),
+        ({"engine": "tensorrt"}, "--engine"),
+        ({"batch_size": 0}, "--batch-size"),
+        ({"feather": -1}, "--feather"),
+        ({"erode": -3}, "--erode"),
+        ({"jobs": 0}, "--jobs"),
+        ({"background": "no colour"}, "no colour"),
+        ({"crop": 3, "colour": 4}, "no option"),
+    ],
+)
+def test_wrong_options_are_refused_before_weights_are_looked_for(options, said) -> None:
+    with pytest.raises(UsageError, match=said):
+        Remover("nobody's weights", **options)
+
+
+def test_photos_that_are_one_path_are_refused(remover: Remover) -> None:
+    with pytest.raises(UsageError, match="list"):
+        next(remover.remove_many("a.jpg"))
+    with pytest.raises(UsageError, match="ignore"):
+        next(remover.remove_many([], errors="ignore"))
+
+
+def test_save_puts_the_subject_on_the_background_that_was_asked_for(
+    disc: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "green.png"
+    Image.new("RGB", (40, 30), (0, 255, 0)).save(picture)
+    for number, options in enumerate(
+        ({"background": "#00ff00"}, {"background": (0, 255, 0)}, {"background_image": picture})
+    ):
+        target = tmp_path / f"{number}.png"
+        Remover("u2netp", offline=True, size=96, **options).remove(disc).save(target)
+        with Image.open(target) as image:
+            assert image.mode == "RGB"
+            assert image.getpixel((1, 1)) == (0, 255, 0)

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.errors import InputError, U2cutError
+from u2cut.describe import Options
+from u2cut.errors import InputError, U2cutError, UsageError
 from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.pixels import to_rgb
 from u2cut.pipeline.cut import Cutout
@@ -18,10 +19,9 @@ from u2cut.pipeline.options import (
     CutoutOptions,
     EdgeOptions,
     InputOptions,
-    Matting,
     NetworkOptions,
     RenderOptions,
-    model_from_environment,
+    RunOptions,
 )
 from u2cut.pipeline.predictor import Looked, Predictor
 from u2cut.pipeline.read import read
@@ -31,6 +31,30 @@ if TYPE_CHECKING:
     from PIL import Image
 
     Photo: TypeAlias = Image.Image | NDArray[np.uint8] | bytes | str | os.PathLike[str]
+
+
+class RemoverOptions(TypedDict, total=False):
+    """What a ``Remover`` may be told; the defaults are those of the options classes."""
+
+    weights: str | os.PathLike[str] | None
+    offline: bool
+    engine: Literal["auto", "torch", "openvino"]
+    device: str
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
+    batch_size: int | None
+    size: int | None
+    matting: Literal["none", "fast", "best"]
+    zoom: bool | None
+    threshold: float | None
+    clean: bool
+    largest: bool
+    feather: float
+    erode: int
+    decontaminate: bool
+    keep_hidden_colours: bool
+    background: str | tuple[int, int, int] | None
+    background_image: str | os.PathLike[str] | None
+    background_blur: float | None
 
 
 class Remover:
@@ -54,52 +78,35 @@ class Remover:
         largest: Keep the main subject only.
         feather: Soften the edge by this many pixels.
         erode: Move the edge inwards by this many pixels.
+        background: A colour ("white", "#fff", "r,g,b" or RGB) that ``save`` puts the subject on.
+        background_image: A picture to put it on instead.
+        background_blur: Put it on the photo itself, blurred by this many pixels.
         jobs: Threads of ``remove_many`` beside the caller's; None is one a core, up to 8.
 
     Raises:
-        WeightsError: The weights can't be had.
-        DeviceError: The device, engine or precision can't be had.
+        UsageError: A value is out of its limits, or options contradict each other.
+        WeightsError: The weights are not available.
+        DeviceError: The device, engine or precision is not available.
     """
 
     def __init__(
         self,
         model: str | None = None,
         *,
-        weights: str | os.PathLike[str] | None = None,
-        offline: bool = False,
-        engine: str = "auto",
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | None = None,
-        size: int | None = None,
-        matting: Literal["none", "fast", "best"] = "fast",
-        zoom: bool | None = None,
-        threshold: float | None = None,
-        decontaminate: bool = True,
-        keep_hidden_colours: bool = False,
-        clean: bool = False,
-        largest: bool = False,
-        feather: float = 0.0,
-        erode: int = 0,
         jobs: int | None = None,
+        **options: Unpack[RemoverOptions],
     ) -> None:
-        self._predictor = Predictor(
-            NetworkOptions(
-                model=model or model_from_environment(),
-                weights=None if weights is None else Path(weights),
-                offline=offline,
-                engine=engine,
-                device=device,
-                precision=precision,
-                batch_size=batch_size,
-                size=size,
-            )
-        )
+        given: dict[str, Any] = {**options, "jobs": jobs}
+        if model is not None:
+            given["model"] = model
+        network = NetworkOptions(**_taken(given, NetworkOptions))
+        edge, cutout = EdgeOptions(**_taken(given, EdgeOptions)), _taken(given, CutoutOptions)
+        self._render = RenderOptions(edge=edge, cutout=CutoutOptions(**cutout))
+        self._workers = worker_count(RunOptions(**_taken(given, RunOptions)).jobs)
+        if given:
+            raise UsageError(f"a Remover has no option {printable(next(iter(given)))}")
+        self._predictor = Predictor(network)
         self._predictor.engine  # noqa: B018  # what can't be had is said now
-        edge = EdgeOptions(Matting(matting), zoom, threshold, clean, largest, feather, erode)
-        look = CutoutOptions(decontaminate=decontaminate, keep_hidden_colours=keep_hidden_colours)
-        self._render = RenderOptions(edge=edge, cutout=look)
-        self._workers = worker_count(jobs)
 
     @property
     def model(self) -> str:
@@ -140,7 +147,14 @@ class Remover:
         Args:
             photos: See ``remove``; drawn from lazily.
             errors: "raise" stops at the first bad photo; "return" yields its error in its place.
+
+        Raises:
+            UsageError: ``photos`` is one path, or ``errors`` is neither of the two.
         """
+        if isinstance(photos, str | bytes | os.PathLike):
+            raise UsageError("remove_many takes several photos; give it a list, or use remove")
+        if errors not in ("raise", "return"):
+            raise UsageError(f"errors={printable(errors)}: give 'raise' or 'return'")
 
         def first(photo: "Photo") -> Ready[Frame]:
             frame = frame_of(photo)
@@ -161,6 +175,11 @@ class Remover:
                 yield outcome
             else:
                 raise outcome
+
+
+def _taken(given: dict[str, Any], kind: type[Options]) -> dict[str, Any]:
+    """Take the fields of a class of options out of what was given."""
+    return {f.name: given.pop(f.name) for f in fields(kind) if f.name in given}
 
 
 def frame_of(photo: "Photo") -> Frame:

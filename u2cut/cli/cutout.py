@@ -55,9 +55,6 @@ def remove(
     INPUTS are photos, folders, patterns, or '-' for stdin. Writes PNG cutouts with a soft alpha,
     or puts the subject on another background.
     """
-    backgrounds = (cutout.background, cutout.background_image, cutout.background_blur)
-    if sum(choice is not None for choice in backgrounds) > 1:
-        raise UsageError("choose one of --background, --background-image and --background-blur")
     render = RenderOptions(Product.CUTOUT, edge=edge, cutout=cutout)
     options = BatchOptions(inputs, input_, output, render, network, run)
     _run(options, label="cutout")
@@ -81,10 +78,6 @@ def mask(
     INPUTS are photos, folders, patterns, or '-' for stdin. Writes grey pictures of the photo's
     size, hard at 0.5; or the alpha matte, the network's saliency map, or the trimap.
     """
-    if kind.alpha + kind.saliency + kind.trimap > 1:
-        raise UsageError("choose one of --alpha, --saliency and --trimap")
-    if edge.threshold is not None and (kind.saliency or kind.trimap):
-        raise UsageError("--threshold goes with the mask and with --alpha only")
     render = RenderOptions(kind.product, kind.invert, edge=edge)
     options = BatchOptions(inputs, input_, output, render, network, run)
     _run(options, label="mask")
@@ -93,8 +86,6 @@ def mask(
 def _run(options: BatchOptions, *, label: str) -> None:
     """Plan, refuse what must be refused, run, and exit with the run's code."""
     stdio.configure_logging(quiet=options.run.quiet, verbose=options.run.verbose)
-    if options.output.overwrite and options.output.skip_existing:
-        raise UsageError("choose one of --overwrite and --skip-existing")
     if options.network.weights is not None:
         weights.local(options.network.weights)  # no such file? better now than after the planning
     if options.run.resume_from is not None:

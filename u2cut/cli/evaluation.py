@@ -13,7 +13,7 @@ import click
 from u2cut import pairs as data
 from u2cut import stdio, weights
 from u2cut.cli.options import takes
-from u2cut.describe import option
+from u2cut.describe import Options, option
 from u2cut.errors import OutputError, UsageError
 from u2cut.pipeline.options import EdgeOptions, Matting, NetworkOptions, RenderOptions
 from u2cut.stdio import printable
@@ -30,7 +30,7 @@ CURVES, SHEET = "curves.png", "worst.png"
 
 
 @dataclass(frozen=True, slots=True)
-class EvalOptions:
+class EvalOptions(Options):
     """What is judged, by which truth, and what is said of it."""
 
     data: list[Path] = field(
@@ -110,6 +110,19 @@ class EvalOptions:
         default=False, metadata=option("Say what is used and why.", "--verbose", "-v")
     )
 
+    def check(self) -> None:
+        """Refuse what contradicts itself."""
+        if bool(self.data) == bool(self.images or self.masks):
+            raise UsageError("say what to judge with --data DIR, or with --images DIR --masks DIR")
+        if (self.images is None) != (self.masks is None):
+            raise UsageError("--images and --masks go together")
+        if self.json and self.markdown:
+            raise UsageError("choose one of --json and --markdown")
+        if self.worst and self.plots is None:
+            raise UsageError("--worst needs --plots DIR, where it puts worst.png")
+        if self.quiet and self.verbose:
+            raise UsageError("choose one of --quiet and --verbose")
+
 
 @click.command
 @takes(EvalOptions, NetworkOptions)
@@ -146,18 +159,10 @@ def evaluate(options: EvalOptions, network: NetworkOptions) -> None:
 
 def _check(options: EvalOptions, network: NetworkOptions) -> None:
     """Refuse, before any work, what can't be done."""
-    if bool(options.data) == bool(options.images or options.masks):
-        raise UsageError("say what to judge with --data DIR, or with --images DIR --masks DIR")
-    if (options.images is None) != (options.masks is None):
-        raise UsageError("--images and --masks go together")
-    if options.json and options.markdown:
-        raise UsageError("choose one of --json and --markdown")
     if options.pred is not None and (options.matting or network != NetworkOptions()):
         raise UsageError("--pred takes maps as they are: leave out --matting and the network's")
     if network.weights is not None:
         weights.local(network.weights)
-    if options.worst and options.plots is None:
-        raise UsageError("--worst needs --plots DIR, where it puts worst.png")
     if options.plots is not None:
         if importlib.util.find_spec("matplotlib") is None:
             raise UsageError("--plots needs matplotlib: pip install 'u2cut[train]'")

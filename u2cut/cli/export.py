@@ -9,7 +9,7 @@ import click
 
 from u2cut import stdio
 from u2cut.cli.options import takes
-from u2cut.describe import option
+from u2cut.describe import Options, option
 from u2cut.engines.formats import ENDINGS, ExportFormat
 from u2cut.errors import OutputError, UsageError
 from u2cut.pipeline.options import WeightsOptions
@@ -17,7 +17,7 @@ from u2cut.stdio import printable
 
 
 @dataclass(frozen=True, slots=True)
-class ExportOptions:
+class ExportOptions(Options):
     """What is written, and where."""
 
     output: Path | None = field(
@@ -73,7 +73,7 @@ def export(options: ExportOptions, network: WeightsOptions) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrateOptions:
+class CalibrateOptions(Options):
     """What the int8 network is made for."""
 
     size: int | None = field(

@@ -92,9 +92,6 @@ def _type(kind: type, described: Mapping[str, Any]) -> "click.ParamType[Any]":
         return click.Choice([str(value) for value in kind])
     if issubclass(kind, Path):
         return click.Path(path_type=Path)
-    limits = described["min"], described["max"]
-    if limits != (None, None):
-        return click.IntRange(*limits) if kind is int else click.FloatRange(*limits)
     plain: dict[type, click.ParamType[Any]]
     plain = {int: click.INT, float: click.FLOAT, bool: click.BOOL, str: Text()}
     return plain[kind]

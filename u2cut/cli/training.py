@@ -12,7 +12,7 @@ from u2cut import stdio
 from u2cut.cli.options import takes
 from u2cut.errors import OutputError, UsageError
 from u2cut.stdio import printable
-from u2cut.training.config import TrainConfig, check
+from u2cut.training.config import TrainConfig, check_data
 from u2cut.training.configfile import read_config
 
 CONFIG = "config.toml"
@@ -59,7 +59,7 @@ def train(
     if out is None:
         raise UsageError("say where the run goes with --out RUN")
     recipe = _recipe(out, config, resume=resume, given=_given(context, options))
-    check(recipe)
+    check_data(recipe)
     if recipe.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs its extra: pip install 'u2cut[tensorboard]'")
     if os.environ.get("RANK", "0") == "0" and not resume and os.path.lexists(out / CONFIG):

@@ -8,7 +8,6 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -17,12 +16,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from u2cut.engines.names import EngineName, Precision, check_device
 from u2cut.errors import DeviceError, UsageError
 from u2cut.stdio import logger, printable
-
-ENGINES = ("auto", "torch", "openvino")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:(\d+|all))?")
 
 
 class Engine(Protocol):
@@ -75,10 +71,10 @@ def open_engine(
 
     Args:
         path: A weight file.
-        engine: One of `ENGINES`; "auto" is torch on a GPU, else OpenVINO if it is installed,
+        engine: An `EngineName`; "auto" is torch on a GPU, else OpenVINO if it is installed,
             else torch.
         device: "auto", "cpu", "cuda", "cuda:N", "cuda:all" or "mps".
-        precision: One of `PRECISIONS`; "auto" is fp32 on the CPU and on MPS, bf16 (fp16 on
+        precision: A `Precision`; "auto" is fp32 on the CPU and on MPS, bf16 (fp16 on
             older ones) on CUDA.
         size: Side of the square network inputs.
 
@@ -101,16 +97,10 @@ def open_engine(
 
 
 def _check_names(engine: str, device: str, precision: str) -> None:
-    if engine not in ENGINES:
-        raise UsageError(f"unknown engine {printable(engine)!r}: use one of {', '.join(ENGINES)}")
-    if precision not in PRECISIONS:
-        raise UsageError(
-            f"unknown precision {printable(precision)!r}: use one of {', '.join(PRECISIONS)}"
-        )
-    if not _DEVICE.fullmatch(device):
-        raise UsageError(
-            f"unknown device {printable(device)!r}: use auto, cpu, cuda, cuda:N, cuda:all or mps"
-        )
+    for kind, name, known in (("engine", engine, EngineName), ("precision", precision, Precision)):
+        if name not in list(known):
+            raise UsageError(f"unknown {kind} {printable(name)!r}: use one of {', '.join(known)}")
+    check_device(device)
 
 
 def _choose(engine: str, device: str, precision: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
+from u2cut.engines.names import EngineName, Precision
 from u2cut.errors import DeviceError, InputError
 from u2cut.imaging.decode import Frame, decode
 from u2cut.pipeline.cut import Cutout
@@ -204,12 +205,11 @@ class _Bench:
             self.result.alternatives.append(Alternative("network", words, seconds))
 
 
-def _engines(network: NetworkOptions) -> list[tuple[str, str]]:
-    if network.device not in ("auto", "cpu"):
-        return [("torch", "fp32"), ("torch", "bf16")]
-    found = [("torch", "fp32"), ("torch", "bf16")]
-    if importlib.util.find_spec("openvino"):
-        found += [("openvino", p) for p in ("fp32", "bf16", "int8")]
+def _engines(network: NetworkOptions) -> list[tuple[EngineName, Precision]]:
+    found = [(EngineName.TORCH, Precision.FP32), (EngineName.TORCH, Precision.BF16)]
+    if network.device in ("auto", "cpu") and importlib.util.find_spec("openvino"):
+        kinds = (Precision.FP32, Precision.BF16, Precision.INT8)
+        found += [(EngineName.OPENVINO, kind) for kind in kinds]
     return found
 
 

@@ -219,7 +219,9 @@ class Cutout:
             raise UsageError(
                 f"{printable(path)}: the ending names no format; use {' '.join(FORMATS)}"
             )
-        data = self.encoded(self.pixels(), kind, quality=quality, compression=compression)
+        data = self.encoded(
+            self.pixels(backdrop_of(self._options)), kind, quality=quality, compression=compression
+        )
         Sink(overwrite=True).write(Job("", str(path)), data)
 
     def encoded(

@@ -5,11 +5,13 @@ default, a limit or a help text stands in one place. Nothing heavy is imported h
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 
-from u2cut.describe import option
+from u2cut.describe import Options, flag, option
+from u2cut.engines.names import EngineName, Precision, check_device
+from u2cut.errors import UsageError
 from u2cut.imaging.notation import Margin, parse_color, parse_margin
 
 MODEL = "U2CUT_MODEL"
@@ -49,7 +51,7 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class InputOptions:
+class InputOptions(Options):
     """Which photos."""
 
     recursive: bool = field(
@@ -69,9 +71,14 @@ class InputOptions:
         default=300_000_000, metadata=option("Refuse photos with more pixels than this.", min=1)
     )
 
+    def check(self) -> None:
+        """Refuse --null without a list."""
+        if self.null and self.from_file is None:
+            raise UsageError("--null is about the list of --from-file: name one, or leave it out")
+
 
 @dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(Options):
     """Where results go and how they are written."""
 
     output: str | None = field(
@@ -106,9 +113,14 @@ class OutputOptions:
         default=False, metadata=option("Name the output of a.jpg a.jpg.png instead of a.png.")
     )
 
+    def check(self) -> None:
+        """Refuse two answers to one question."""
+        if self.overwrite and self.skip_existing:
+            raise UsageError("choose one of --overwrite and --skip-existing")
+
 
 @dataclass(frozen=True, slots=True)
-class EdgeOptions:
+class EdgeOptions(Options):
     """How a saliency map becomes an alpha matte."""
 
     matting: Matting = field(
@@ -147,7 +159,7 @@ class EdgeOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class CutoutOptions:
+class CutoutOptions(Options):
     """How a cutout looks beside its edge."""
 
     background: tuple[int, int, int] | None = field(
@@ -189,6 +201,12 @@ class CutoutOptions:
         default=False, metadata=option("Keep the photo's colours where the alpha is 0.")
     )
 
+    def check(self) -> None:
+        """Refuse several backgrounds."""
+        given = (self.background, self.background_image, self.background_blur)
+        if sum(choice is not None for choice in given) > 1:
+            raise UsageError("choose one of --background, --background-image and --background-blur")
+
     @property
     def has_background(self) -> bool:
         """Whether the result is opaque."""
@@ -199,7 +217,7 @@ class CutoutOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskOptions:
+class MaskOptions(Options):
     """Which kind of mask."""
 
     alpha: bool = field(
@@ -214,6 +232,11 @@ class MaskOptions:
     )
     invert: bool = field(default=False, metadata=option("Exchange subject and background."))
 
+    def check(self) -> None:
+        """Refuse several kinds."""
+        if self.alpha + self.saliency + self.trimap > 1:
+            raise UsageError("choose one of --alpha, --saliency and --trimap")
+
     @property
     def product(self) -> Product:
         """What is made."""
@@ -225,7 +248,7 @@ class MaskOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightsOptions:
+class WeightsOptions(Options):
     """Which network."""
 
     model: str = field(
@@ -244,16 +267,20 @@ class WeightsOptions:
         default=False, metadata=option("Download nothing. U2CUT_OFFLINE=1 says the same.")
     )
 
+    def check(self) -> None:
+        """Refuse a name beside a file."""
+        if self.weights is not None and self.model != model_from_environment():
+            raise UsageError("choose one of --model and --weights")
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions(WeightsOptions):
     """Which network runs, and on what."""
 
-    engine: str = field(
-        default="auto",
+    engine: EngineName = field(
+        default=EngineName.AUTO,
         metadata=option(
             "What runs the network: openvino is the fastest on a CPU, and an extra.",
-            metavar="auto|torch|openvino",
         ),
     )
     device: str = field(
@@ -262,11 +289,9 @@ class NetworkOptions(WeightsOptions):
             "Where it runs: auto, cpu, cuda, cuda:N, cuda:all or mps.", metavar="DEVICE"
         ),
     )
-    precision: str = field(
-        default="auto",
-        metadata=option(
-            "What it computes in; int8 with openvino only.", metavar="auto|fp32|bf16|fp16|int8"
-        ),
+    precision: Precision = field(
+        default=Precision.AUTO,
+        metadata=option("What it computes in; int8 with openvino only."),
     )
     batch_size: int | None = field(
         default=None,
@@ -279,9 +304,14 @@ class NetworkOptions(WeightsOptions):
         ),
     )
 
+    def check(self) -> None:
+        """Refuse what names no device, too."""
+        WeightsOptions.check(self)
+        check_device(self.device)
+
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(Options):
     """How a run behaves."""
 
     jobs: int | None = field(
@@ -326,15 +356,35 @@ class RunOptions:
         metadata=option("Say what is used and why, and where the time goes.", "--verbose", "-v"),
     )
 
+    def check(self) -> None:
+        """Refuse to be quiet and to speak."""
+        if self.quiet and self.verbose:
+            raise UsageError("choose one of --quiet and --verbose")
+
 
 @dataclass(frozen=True, slots=True)
-class RenderOptions:
+class RenderOptions(Options):
     """What is made of a photo, and how it looks."""
 
     product: Product = Product.CUTOUT
     invert: bool = False
     edge: EdgeOptions = EdgeOptions()
     cutout: CutoutOptions = CutoutOptions()
+
+    def check(self) -> None:
+        """Refuse options of the edge where the product has none."""
+        if self.product not in (Product.SALIENCY, Product.TRIMAP):
+            return
+        # The trimap is that of the map that the matte would be made of.
+        allowed = {"matting", "zoom"} if self.product is Product.TRIMAP else set()
+        edge = self.edge
+        if edge.matting is Matting.NONE:
+            edge = replace(edge, matting=EdgeOptions().matting)
+        for declared in fields(EdgeOptions):
+            if declared.name not in allowed and getattr(edge, declared.name) != declared.default:
+                raise UsageError(
+                    f"{flag(declared)} is about the alpha matte; leave it out with --{self.product}"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ option of ``u2cut train`` and a key of its TOML file (``configfile``). Nothing
 heavy is imported here.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from u2cut.describe import option
+from u2cut.describe import Options, option
 from u2cut.errors import UsageError
 
 OUTPUTS: Final = 7  # the fused map and six side outputs
@@ -49,7 +49,7 @@ class Precision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
+class TrainConfig(Options):
     """What ``u2cut train`` does; each field's text is its option's help."""
 
     # Data
@@ -67,6 +67,7 @@ class TrainConfig:
         metadata=option(
             "How often an epoch shows a photo of each --data, in their order.",
             metavar="TIMES",
+            min=0,
             shown="1 each",
         ),
     )
@@ -117,6 +118,8 @@ class TrainConfig:
             "Weight of what the --distill network sees, the mask having the rest; once, or once "
             "for each --data.",
             metavar="0..1",
+            min=0,
+            max=1,
             shown="1",
         ),
     )
@@ -226,6 +229,8 @@ class TrainConfig:
             "Probability that the subject is cut out and put on another background; once, or once "
             "for each --data.",
             metavar="0..1",
+            min=0,
+            max=1,
             shown="0",
         ),
     )
@@ -236,6 +241,7 @@ class TrainConfig:
         metadata=option(
             "Weights of the cross-entropies of the fused map and side outputs 1 to 6; 7 times.",
             metavar="WEIGHT",
+            min=0,
             shown="1 each",
         ),
     )
@@ -299,6 +305,36 @@ class TrainConfig:
         default=False, metadata=option("Write TensorBoard events too; needs u2cut[tensorboard].")
     )
 
+    def check(self) -> None:
+        """Refuse what contradicts itself, whatever the data."""
+        if self.freeze_bn and self.init == "none":
+            raise UsageError(
+                "--freeze-bn keeps the statistics of trained weights; name them by --init"
+            )
+        if self.crop > self.resize:
+            raise UsageError(f"--crop {self.crop} does not fit into --resize {self.resize}")
+        if 0 < self.crop < SMALLEST:
+            raise UsageError(f"--crop is at least {SMALLEST}, or 0")
+        if len(self.loss_weights) not in (0, OUTPUTS):
+            raise UsageError(f"--loss-weights takes {OUTPUTS} weights: fused, then sides 1 to 6")
+        if sum(map(bool, (self.val, self.val_split, self.val_names))) > 1:
+            raise UsageError("choose one of --val, --val-split and --val-names")
+        if (self.images is None) != (self.masks is None):
+            raise UsageError("--images and --masks go together")
+        if any(self.paste) and not self.backgrounds:
+            raise UsageError("--paste needs --backgrounds DIR")
+        if self.distill == "none" and (self.unlabelled or self.distill_share):
+            raise UsageError("--unlabelled and --distill-share need --distill NAME|FILE")
+        self._check_lists()
+
+    def _check_lists(self) -> None:
+        folders = max(1, len(self.data))
+        if len(self.data_weight) not in (0, folders):
+            raise UsageError("--data-weight is given once for each --data")
+        for name, values in (("paste", self.paste), ("distill-share", self.distill_share)):
+            if len(values) not in (0, 1, folders):
+                raise UsageError(f"--{name} is given once, or once for each --data")
+
     @property
     def input_size(self) -> int:
         """Side of what the network is shown in training, in pixels."""
@@ -321,47 +357,12 @@ class TrainConfig:
         return list(values) if len(values) == count else (list(values) or [default]) * count
 
 
-def check(config: TrainConfig) -> None:
-    """Refuse what can't be, before anything heavy is imported.
+def check_data(config: TrainConfig) -> None:
+    """Refuse a config that doesn't say what to train on.
 
     Raises:
-        UsageError: Naming the option and what it takes.
+        UsageError: It doesn't, or in two ways.
     """
-    for f in fields(config):
-        value, name = getattr(config, f.name), "--" + f.name.replace("_", "-")
-        low, high = f.metadata["min"], f.metadata["max"]
-        if low is not None and value is not None and value < low:
-            raise UsageError(f"{name} is at least {low}, not {value}")
-        if high is not None and value is not None and value > high:
-            raise UsageError(f"{name} is at most {high}, not {value}")
-    _check_data(config)
-    if config.freeze_bn and config.init == "none":
-        raise UsageError("--freeze-bn keeps the statistics of trained weights; name them by --init")
-    if config.crop > config.resize:
-        raise UsageError(f"--crop {config.crop} does not fit into --resize {config.resize}")
-    if 0 < config.crop < SMALLEST:
-        raise UsageError(f"--crop is at least {SMALLEST}, or 0")
-    if len(config.loss_weights) not in (0, OUTPUTS) or any(w < 0 for w in config.loss_weights):
-        raise UsageError(f"--loss-weights takes {OUTPUTS} weights: fused, then sides 1 to 6")
-
-
-def _check_data(config: TrainConfig) -> None:
-    folders = max(1, len(config.data))
     own, given = bool(config.data), bool(config.images or config.masks)
     if (own and given) or not (own or given or config.unlabelled):
         raise UsageError("say what to train on with --data DIR, or with --images DIR --masks DIR")
-    if (config.images is None) != (config.masks is None):
-        raise UsageError("--images and --masks go together")
-    if sum(map(bool, (config.val, config.val_split, config.val_names))) > 1:
-        raise UsageError("choose one of --val, --val-split and --val-names")
-    if len(config.data_weight) not in (0, folders) or any(w < 0 for w in config.data_weight):
-        raise UsageError("--data-weight is given once for each --data, and is not negative")
-    if len(config.paste) not in (0, 1, folders) or any(not 0 <= p <= 1 for p in config.paste):
-        raise UsageError("--paste is a probability, given once, or once for each --data")
-    if any(config.paste) and not config.backgrounds:
-        raise UsageError("--paste needs --backgrounds DIR")
-    if config.distill == "none" and (config.unlabelled or config.distill_share):
-        raise UsageError("--unlabelled and --distill-share need --distill NAME|FILE")
-    shares = config.distill_share
-    if len(shares) not in (0, 1, folders) or any(not 0 <= share <= 1 for share in shares):
-        raise UsageError("--distill-share is from 0 to 1, given once, or once for each --data")

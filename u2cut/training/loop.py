@@ -15,7 +15,7 @@ from u2cut.model import U2Net
 from u2cut.stdio import NOTICE, logger, printable, progress
 from u2cut.training import batch_norm
 from u2cut.training.checkpoint import load_checkpoint, save_checkpoint, write_whole
-from u2cut.training.config import OUTPUTS, Precision, TrainConfig
+from u2cut.training.config import OUTPUTS, Precision, TrainConfig, check_data
 from u2cut.training.configfile import format_config
 from u2cut.training.limits import explain_memory, require_compiler
 from u2cut.training.loader import Batch, SampleNumbers, Samples, batches
@@ -36,10 +36,12 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, quiet: bool =
         quiet: Show no progress.
 
     Raises:
+        UsageError: The config doesn't say what to train on.
         DataError: The data is at fault, memory is short, or the loss is no longer a number.
         DeviceError: The device isn't there, or torch can't compile for it.
         Interrupted: Stopped by the user, after a checkpoint was saved.
     """
+    check_data(config)
     team = join_team(config.device)
     try:
         if config.batch_size % team.world:

@@ -19,11 +19,12 @@ demo: .venv/installed
 	.venv/bin/python $(PIP) .
 	@touch $@
 
-# Everything that CI runs: format, lint, types, tests with coverage. Training runs in processes of
+# Everything that CI runs: format, lint, who imports whom, types, tests with coverage. Training runs in processes of
 # its own, where no inference library has started threads.
 check: .venv-check/installed
 	.venv-check/bin/ruff format --check .
 	.venv-check/bin/ruff check .
+	.venv-check/bin/lint-imports
 	.venv-check/bin/mypy
 	.venv-check/bin/python -m pytest -n 2 --cov --cov-report= --ignore tests/training
 	.venv-check/bin/python -m pytest -n 2 --cov --cov-append --cov-report=term:skip-covered \

@@ -15,10 +15,10 @@ from typing import TypeVar
 import numpy as np
 
 from u2cut import matting
+from u2cut.batch.bench import example_photo
 from u2cut.imaging.composite import cutout
 from u2cut.imaging.decode import decode
 from u2cut.imaging.encode import encode
-from u2cut.pipeline.bench import example_photo
 from u2cut.saliency import prepare
 
 T = TypeVar("T")

@@ -121,8 +121,8 @@ def prepare(stage: Stage, network: str, photos: int) -> None:
     from PIL import Image
     from safetensors.torch import save_file
 
+    from u2cut.batch.bench import example_photo
     from u2cut.model import VARIANTS, U2Net
-    from u2cut.pipeline.bench import example_photo
     from u2cut.weights import find
 
     if network == "u2netp":

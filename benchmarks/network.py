@@ -65,8 +65,8 @@ def published(setting: Setting) -> Run:
 def onnx_runtime(setting: Setting) -> Run:
     import onnxruntime
 
-    from u2cut.engines.onnx_graph import onnx_model
-    from u2cut.engines.torch import FusedNetwork
+    from u2cut.engines.torch_engine import FusedNetwork
+    from u2cut.export.onnx_graph import onnx_model
     from u2cut.weights.load import load_network
 
     options = onnxruntime.SessionOptions()
@@ -182,7 +182,7 @@ def main() -> None:
             write_random(options.model, weights)
         setting = Setting(weights, options.size, options.threads, options.cpu_time)
         if options.calibrate:
-            from u2cut.engines.openvino import calibrate
+            from u2cut.engines.openvino_engine import calibrate
 
             calibrate(weights, setting.batch, size=options.size)
         compare(setting, options.rounds)

@@ -23,8 +23,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from u2cut.datasets.pairs import Pair, find_pairs
 from u2cut.model import VARIANTS, U2Net
-from u2cut.pairs import Pair, find_pairs
 from u2cut.saliency import MEAN, STD
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.pairs import find_pairs
+from u2cut.datasets.pairs import find_pairs
 
 GRID = 64  # cells on each side, in which rectangles are looked for
 APART = 2  # cells between a ground and the subject

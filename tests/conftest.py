@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nursery import Nursery
+from fork_server import ForkServer
 from pictures import EXAMPLES, Outcome, disc_photo
 from PIL import Image
 
@@ -99,9 +99,9 @@ def u2cut_process() -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
 
 
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """Start the command line in processes of its own, cheaply."""
-    with Nursery(tmp_path_factory.mktemp("streams")) as started:
+    with ForkServer(tmp_path_factory.mktemp("streams")) as started:
         yield started
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from u2cut import options as declared
 from u2cut.cli.evaluation import EvalOptions
 from u2cut.describe import Options, option
 from u2cut.errors import UsageError
-from u2cut.pipeline import options as declared
-from u2cut.pipeline.options import (
+from u2cut.options import (
     CutoutOptions,
     EdgeOptions,
     InputOptions,

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from u2cut.datasets.masks import read_frame, read_grey, read_pair, read_truth
+from u2cut.datasets.pairs import Pair
 from u2cut.errors import DataError
-from u2cut.masks import read_frame, read_grey, read_pair, read_truth
-from u2cut.pairs import Pair
 
 
 def test_a_cutouts_alpha_is_its_mask_and_an_opaque_pictures_grey(tmp_path):

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from u2cut.datasets.pairs import find_pairs, read_names, restrict, scan, scan_folders
 from u2cut.errors import DataError
-from u2cut.pairs import find_pairs, read_names, restrict, scan, scan_folders
 
 
 def make(folder: Path, *names: str) -> None:

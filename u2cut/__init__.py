@@ -7,11 +7,12 @@
 
 from typing import TYPE_CHECKING
 
+from u2cut.version import __version__
+
 if TYPE_CHECKING:
-    from u2cut.pipeline.cut import Cutout
+    from u2cut.cutout import Cutout
     from u2cut.remover import Remover
 
-__version__ = "0.1.0"
 __all__ = ["Cutout", "Remover", "__version__"]
 
 
@@ -22,7 +23,7 @@ def __getattr__(name: str) -> object:
 
         return Remover
     if name == "Cutout":
-        from u2cut.pipeline.cut import Cutout
+        from u2cut.cutout import Cutout
 
         return Cutout
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,8 @@ import os
 import sys
 import threading
 
+from u2cut.console import claim_standard_streams
 from u2cut.errors import ExitCode
-from u2cut.stdio import claim_standard_streams
 
 
 def main() -> None:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ov
 import numpy as np
 from numpy.typing import NDArray
 
+from u2cut.batch.stages import Ready, flow, worker_count
+from u2cut.console import printable
+from u2cut.cutout import Cutout
 from u2cut.describe import Options
+from u2cut.engines.predictor import Looked, Predictor
 from u2cut.errors import InputError, U2cutError, UsageError
+from u2cut.files.read import read
 from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.pixels import to_rgb
-from u2cut.pipeline.cut import Cutout
-from u2cut.pipeline.flow import Ready, flow, worker_count
-from u2cut.pipeline.jobs import Job
-from u2cut.pipeline.options import (
+from u2cut.options import (
     CutoutOptions,
     EdgeOptions,
     InputOptions,
@@ -23,9 +25,6 @@ from u2cut.pipeline.options import (
     RenderOptions,
     RunOptions,
 )
-from u2cut.pipeline.predictor import Looked, Predictor
-from u2cut.pipeline.read import read
-from u2cut.stdio import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -197,7 +196,7 @@ def frame_of(photo: "Photo") -> Frame:
     if isinstance(photo, str | os.PathLike):
         path = os.fspath(photo)
         try:
-            return decode(read(Job(path, "")), max_pixels=InputOptions().max_pixels)
+            return decode(read(path), max_pixels=InputOptions().max_pixels)
         except InputError as e:
             raise InputError(f"{printable(path)}: {e}") from e
     from PIL import Image

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from pictures import Outcome, opened
 
-from u2cut.pipeline.bench import Alternative, Benchmark, example_photo
+from u2cut.batch.bench import Alternative, Benchmark, example_photo
 
 ENGINE = ("--model", "u2netp", "--size", "64", "--engine", "torch", "--device", "cpu")
 

@@ -357,7 +357,7 @@ def test_auto_offline_takes_the_bundled_weights_with_one_warning(
 def test_the_environment_names_the_model(
     u2cut: Run, disc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from u2cut.pipeline.options import NetworkOptions
+    from u2cut.options import NetworkOptions
 
     monkeypatch.setenv("U2CUT_MODEL", "u2netp")
     assert NetworkOptions().model == "u2netp"

@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from u2cut.cli.app import run
-from u2cut.engines import export as exporting
 from u2cut.errors import ExitCode
+from u2cut.export import export as exporting
 from u2cut.weights import find
 from u2cut.weights.load import load_network
 

@@ -36,7 +36,7 @@ def test_a_library_that_prints_does_not_spoil_stdout(tmp_path: Path) -> None:
     polluter.write_text(
         "import os, sys\n"
         "from u2cut.imaging import encode\n"
-        "import u2cut.pipeline.cut as cut\n"
+        "import u2cut.cutout as cut\n"
         "plain = cut.encode\n"
         "def chatty(*a, **k):\n"
         "    print('hello from Python')\n"

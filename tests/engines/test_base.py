@@ -41,7 +41,7 @@ def test_openvino_on_a_gpu_is_an_error(weights: Path) -> None:
 
 def test_a_missing_openvino_names_the_extra(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    for module in ("openvino", "openvino_import"):
+    for module in ("openvino_engine", "openvino_import"):
         monkeypatch.delitem(sys.modules, f"u2cut.engines.{module}", raising=False)
     with pytest.raises(DeviceError, match=r"u2cut\[openvino\]"):
         open_engine(weights, engine="openvino")

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
+from u2cut.datasets.pairs import find_pairs
 from u2cut.errors import DataError
 from u2cut.evaluation.evaluate import Fault, Judged, find_maps, judge_folder, judge_network
 from u2cut.evaluation.metrics import score
-from u2cut.pairs import find_pairs
 from u2cut.saliency import enlarge, prepare
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import py_sod_metrics
 import pytest
 
+from u2cut.datasets.pairs import Pair
 from u2cut.evaluation.evaluate import Judged
 from u2cut.evaluation.metrics import score
 from u2cut.evaluation.summary import Tally, Worst
-from u2cut.pairs import Pair
 
 
 def photos(count):

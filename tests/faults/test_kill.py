@@ -10,20 +10,20 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from nursery import Nursery
+from fork_server import ForkServer
 
-from u2cut.pipeline.tally import tally
+from u2cut.batch.summary import tally
 
 BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch", "--jobs", "2")
 
 
 @pytest.fixture(scope="module")
 def whole(
-    nursery: Nursery, noise: Path, tmp_path_factory: pytest.TempPathFactory
+    fork_server: ForkServer, noise: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
     """The results of a run that nobody disturbs."""
     out = tmp_path_factory.mktemp("whole")
-    assert nursery.run("remove", noise, *BUNDLED, "-o", out) == 0, nursery.stderr
+    assert fork_server.run("remove", noise, *BUNDLED, "-o", out) == 0, fork_server.stderr
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
@@ -34,20 +34,20 @@ def results(out: Path) -> dict[str, bytes]:
 
 
 def kill_and_go_on(
-    nursery: Nursery, noise: Path, whole: dict[str, bytes], out: Path, seed: int
+    fork_server: ForkServer, noise: Path, whole: dict[str, bytes], out: Path, seed: int
 ) -> str:
     """Kill a run at some moment, look at what it left, let the next one finish; say what it met."""
     chance, resume = random.Random(seed), bool(seed % 2)
     journal = out.with_suffix(".journal")
     command = ("remove", noise, *BUNDLED, "-o", out, "--json")
-    nursery.start(*command, "--journal", journal)
+    fork_server.start(*command, "--journal", journal)
     enough, end = chance.randrange(12), time.monotonic() + 900
     while len(results(out)) < enough:
-        assert time.monotonic() < end, nursery.stderr
+        assert time.monotonic() < end, fork_server.stderr
         time.sleep(0.001)
     time.sleep(chance.uniform(0, 0.1))
-    nursery.kill()
-    killed = nursery.wait() == -signal.SIGKILL
+    fork_server.kill()
+    killed = fork_server.wait() == -signal.SIGKILL
     left = results(out)
     assert left.items() <= whole.items(), "only whole results"
     parts = len(list(out.glob(".*"))) if out.exists() else 0
@@ -56,9 +56,9 @@ def kill_and_go_on(
     recorded = tally(journal).ok if journal.exists() else 0
     assert recorded <= len(left), "the journal claims no more than there is"
     how = ("--resume-from", journal) if resume else ("--skip-existing",)
-    nursery.start(*command, *how)
-    assert nursery.wait() == 0, nursery.stderr
-    records = [json.loads(line) for line in nursery.stdout.splitlines()]
+    fork_server.start(*command, *how)
+    assert fork_server.wait() == 0, fork_server.stderr
+    records = [json.loads(line) for line in fork_server.stdout.splitlines()]
     done = {Path(r["output"]).name for r in records if r["status"] == "ok"}
     assert done == whole.keys() - left.keys(), "exactly the rest"
     assert len(records) == 12 - (recorded if resume else 0)
@@ -71,18 +71,18 @@ def kill_and_go_on(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_killed_run_leaves_whole_results_and_the_next_does_the_rest(
-    nursery: Nursery, noise: Path, whole: dict[str, bytes], tmp_path: Path, seed: int
+    fork_server: ForkServer, noise: Path, whole: dict[str, bytes], tmp_path: Path, seed: int
 ) -> None:
-    kill_and_go_on(nursery, noise, whole, tmp_path / "out", seed)
+    kill_and_go_on(fork_server, noise, whole, tmp_path / "out", seed)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_hundred_random_kills(
-    nursery: Nursery, noise: Path, whole: dict[str, bytes], tmp_path: Path
+    fork_server: ForkServer, noise: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     met = Counter(
-        kill_and_go_on(nursery, noise, whole, tmp_path / str(seed), seed)
+        kill_and_go_on(fork_server, noise, whole, tmp_path / str(seed), seed)
         for seed in range(1000, 1100)
     )
     assert met["half written"], f"none of the kills hit a file half written: {met}"
@@ -90,8 +90,8 @@ def test_a_hundred_random_kills(
 
 WRITES_AND_DIES = """
 import os, signal, sys
-from u2cut.pipeline.jobs import Job
-from u2cut.pipeline.sink import Sink
+from u2cut.batch.plan import Job
+from u2cut.files.sink import Sink
 moment, target = sys.argv[1:]
 real = getattr(os, moment)
 def dies(*arguments, **named):
@@ -99,7 +99,7 @@ def dies(*arguments, **named):
         real(arguments[0], arguments[1][:500])
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(os, moment, dies)
-Sink(overwrite=False).write(Job("", target), b"whole" * 200)
+Sink(overwrite=False).write(target, b"whole" * 200)
 """
 
 
@@ -117,11 +117,10 @@ def test_a_kill_between_any_two_steps_of_writing_leaves_all_or_nothing(
         assert target.read_bytes() == b"whole" * 200
     assert len(list(tmp_path.glob(".*.u2cut-part"))) == 1
 
-    from u2cut.pipeline.jobs import Job
-    from u2cut.pipeline.sink import Sink
+    from u2cut.files.sink import Sink
 
     sink = Sink(overwrite=True)
-    sink.tidy(Job("", str(target)))
-    sink.write(Job("", str(target)), b"whole" * 200)
+    sink.tidy(str(target))
+    sink.write(str(target), b"whole" * 200)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     assert target.read_bytes() == b"whole" * 200

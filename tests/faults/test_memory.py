@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nursery import Nursery
+from fork_server import ForkServer
 from PIL import Image
 
-from u2cut.pipeline.jobs import plan
-from u2cut.pipeline.options import (
+from u2cut.batch.plan import plan
+from u2cut.batch.result import Result
+from u2cut.batch.run import run
+from u2cut.options import (
     BatchOptions,
     InputOptions,
     NetworkOptions,
@@ -19,8 +21,6 @@ from u2cut.pipeline.options import (
     RenderOptions,
     RunOptions,
 )
-from u2cut.pipeline.outcome import Result
-from u2cut.pipeline.run import run
 
 MEGABYTE = 1 << 20
 
@@ -83,14 +83,14 @@ def test_thousands_of_photos_leave_nothing_in_memory(tmp_path: Path, engine: str
 
 
 def test_a_photo_too_large_for_the_memory_costs_nobody_else(
-    nursery: Nursery, noise: Path, tmp_path: Path
+    fork_server: ForkServer, noise: Path, tmp_path: Path
 ) -> None:
     large, out = tmp_path / "large.png", tmp_path / "out"
     Image.new("1", (17_000, 17_000)).save(large)
-    room = nursery.address_space + 700 * MEGABYTE
+    room = fork_server.address_space + 700 * MEGABYTE
     command = ("remove", large, noise / "00.jpg", "--model", "u2netp", "--size", 64, "--jobs", 1)
-    assert nursery.run(*command, "--engine", "torch", "-o", out, RLIMIT_AS=room) == 8
-    assert "large.png" in nursery.stderr
-    assert "memory" in nursery.stderr
-    assert "Traceback" not in nursery.stderr
+    assert fork_server.run(*command, "--engine", "torch", "-o", out, RLIMIT_AS=room) == 8
+    assert "large.png" in fork_server.stderr
+    assert "memory" in fork_server.stderr
+    assert "Traceback" not in fork_server.stderr
     assert [path.name for path in out.iterdir()] == ["00.png"]

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from nursery import Nursery
+from fork_server import ForkServer
 from pictures import opened
 
-from u2cut.pipeline.journal import lines
-from u2cut.pipeline.tally import tally
+from u2cut.batch.journal import lines
+from u2cut.batch.summary import tally
 
 BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch", "--keep-hidden-colours")
 Mount = Callable[..., None]
@@ -49,89 +49,89 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_disk_that_is_full_stops_the_run_and_room_lets_it_go_on(
-    nursery: Nursery, noise: Path, tmp_path: Path, mount: Mount
+    fork_server: ForkServer, noise: Path, tmp_path: Path, mount: Mount
 ) -> None:
     mount("size=400k")
     out, journal = tmp_path / "disk", tmp_path / "journal"
     command = ("remove", many(noise, tmp_path, 20), *BUNDLED, "-o", out)
-    assert nursery.run(*command, "--journal", journal) == 4
-    assert "No space left on device" in nursery.stderr
-    assert f"--resume-from {journal}" in nursery.stderr
+    assert fork_server.run(*command, "--journal", journal) == 4
+    assert "No space left on device" in fork_server.stderr
+    assert f"--resume-from {journal}" in fork_server.stderr
     found = tally(journal)
     assert 1 <= found.ok == len(names(out))
     assert found.failed == 10
-    assert f"{found.left} left" in nursery.stderr.replace("are left", "left")
+    assert f"{found.left} left" in fork_server.stderr.replace("are left", "left")
     for name in names(out):
         assert opened(out / name).shape == (200, 300, 4)
 
     mount("remount,size=20m")
-    assert nursery.run(*command, "--resume-from", journal) == 0, nursery.stderr
+    assert fork_server.run(*command, "--resume-from", journal) == 0, fork_server.stderr
     assert names(out) == [f"{i:02}.png" for i in range(20)]
     assert (tally(journal).ok, tally(journal).failed, tally(journal).left) == (20, 0, 0)
 
 
 def test_a_limit_on_file_sizes_is_named_and_leaves_nothing(
-    nursery: Nursery, noise: Path, tmp_path: Path
+    fork_server: ForkServer, noise: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    assert nursery.run("remove", noise, *BUNDLED, "-o", out, RLIMIT_FSIZE=50_000) == 4
-    assert nursery.stderr.count("File too large") == 11
-    assert "2 are left" in nursery.stderr
+    assert fork_server.run("remove", noise, *BUNDLED, "-o", out, RLIMIT_FSIZE=50_000) == 4
+    assert fork_server.stderr.count("File too large") == 11
+    assert "2 are left" in fork_server.stderr
     assert names(out) == []
 
 
 def test_a_read_only_folder_is_named_with_the_remedy(
-    nursery: Nursery, noise: Path, tmp_path: Path, mount: Mount
+    fork_server: ForkServer, noise: Path, tmp_path: Path, mount: Mount
 ) -> None:
     mount("size=1m")
     mount("remount,ro")
-    assert nursery.run("remove", noise, *BUNDLED, "-o", tmp_path / "disk", "--json") == 4
-    assert "Read-only file system" in nursery.stderr
-    assert "with -o" in nursery.stderr
-    assert len(nursery.stdout.splitlines()) == 10
+    assert fork_server.run("remove", noise, *BUNDLED, "-o", tmp_path / "disk", "--json") == 4
+    assert "Read-only file system" in fork_server.stderr
+    assert "with -o" in fork_server.stderr
+    assert len(fork_server.stdout.splitlines()) == 10
 
 
 def test_a_folder_without_the_right_to_write_is_named_with_the_remedy(
-    nursery: Nursery, noise: Path, tmp_path: Path
+    fork_server: ForkServer, noise: Path, tmp_path: Path
 ) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
     out = tmp_path / "out"
     out.mkdir(mode=0o555)
-    assert nursery.run("remove", noise, *BUNDLED, "-o", out) == 4
-    assert "Permission denied" in nursery.stderr
-    assert "with -o" in nursery.stderr
+    assert fork_server.run("remove", noise, *BUNDLED, "-o", out) == 4
+    assert "Permission denied" in fork_server.stderr
+    assert "with -o" in fork_server.stderr
 
 
 def test_a_folder_that_vanishes_stops_the_run_and_is_not_made_again(
-    nursery: Nursery, noise: Path, tmp_path: Path
+    fork_server: ForkServer, noise: Path, tmp_path: Path
 ) -> None:
     out, gone = tmp_path / "out", tmp_path / "gone"
-    nursery.start("remove", many(noise, tmp_path, 48), *BUNDLED, "-o", out)
+    fork_server.start("remove", many(noise, tmp_path, 48), *BUNDLED, "-o", out)
     while not (out.is_dir() and any(out.glob("*.png"))):
         time.sleep(0.01)
     out.rename(gone)
-    assert nursery.wait() == 4
-    assert "No such file or directory" in nursery.stderr
-    assert "stopped" in nursery.stderr
+    assert fork_server.wait() == 4
+    assert "No such file or directory" in fork_server.stderr
+    assert "stopped" in fork_server.stderr
     assert not out.exists()
     assert not list(gone.glob("*.u2cut-part"))
 
 
 def test_a_photo_that_fails_for_itself_does_not_stop_the_others(
-    nursery: Nursery, noise: Path, tmp_path: Path
+    fork_server: ForkServer, noise: Path, tmp_path: Path
 ) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     for i in range(15):
         (folder / f"{i:02}.jpg").write_bytes(b"no photo")
     (folder / "99.jpg").symlink_to(noise / "00.jpg")
-    assert nursery.run("remove", folder, *BUNDLED, "-o", out) == 8
+    assert fork_server.run("remove", folder, *BUNDLED, "-o", out) == 8
     assert names(out) == ["99.png"]
 
 
 def test_a_journal_that_can_not_be_written_stops_the_run(
-    nursery: Nursery, noise: Path, tmp_path: Path, mount: Mount
+    fork_server: ForkServer, noise: Path, tmp_path: Path, mount: Mount
 ) -> None:
     mount("size=4k,mode=0777")
     journal = tmp_path / "disk" / "journal"
@@ -139,9 +139,9 @@ def test_a_journal_that_can_not_be_written_stops_the_run(
     listed.write_text("\n".join([f"{tmp_path}/missing{'x' * 100}{i}.jpg" for i in range(40)]))
     out = tmp_path / "out"
     assert (
-        nursery.run("remove", "--from-file", listed, *BUNDLED, "-o", out, "--journal", journal) == 4
+        fork_server.run("remove", "--from-file", listed, *BUNDLED, "-o", out, "--journal", journal) == 4
     )
-    assert f"{journal}: the journal can't be written (No space left on device)" in nursery.stderr
+    assert f"{journal}: the journal can't be written (No space left on device)" in fork_server.stderr
     assert 2 < len(list(lines(journal))) < 40
 
 
@@ -149,16 +149,15 @@ def test_too_many_open_files_are_named(tmp_path: Path) -> None:
     code = (
         "import os, resource, sys\n"
         "from u2cut.errors import U2cutError\n"
-        "from u2cut.pipeline.jobs import Job\n"
-        "from u2cut.pipeline.read import read\n"
-        "from u2cut.pipeline.sink import Sink\n"
+        "from u2cut.files.read import read\n"
+        "from u2cut.files.sink import Sink\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))\n"
         "try:\n"
         "    while True: os.dup(0)\n"
         "except OSError: pass\n"
-        "job = Job(sys.argv[1], sys.argv[1] + '.png')\n"
-        "for step in (read, lambda job: Sink(overwrite=True).write(job, b'x')):\n"
-        "    try: step(job)\n"
+        "write = lambda path: Sink(overwrite=True).write(path + '.png', b'x')\n"
+        "for step in (read, write):\n"
+        "    try: step(sys.argv[1])\n"
         "    except U2cutError as e: print(e)\n"
     )
     file = tmp_path / "a.jpg"
@@ -171,14 +170,14 @@ def test_too_many_open_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_run_with_few_open_files_allowed_gets_through_with_many_threads(
-    nursery: Nursery, noise: Path, tmp_path: Path
+    fork_server: ForkServer, noise: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    code = nursery.run(
+    code = fork_server.run(
         "remove", noise, *BUNDLED, "-o", out, "--jobs", 8, "--json", RLIMIT_NOFILE=12
     )
     assert code in (0, 4, 8)
-    records = [json.loads(line) for line in nursery.stdout.splitlines()]
+    records = [json.loads(line) for line in fork_server.stdout.splitlines()]
     for record in records:
         assert record["status"] == "ok" or "Too many open files" in record["error"]
     assert len(names(out)) == sum(record["status"] == "ok" for record in records)

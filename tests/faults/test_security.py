@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nursery import Nursery
+from fork_server import ForkServer
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = sorted((ROOT / "u2cut").rglob("*.py"))
@@ -75,7 +75,7 @@ def test_torch_loads_tensors_only(path: Path) -> None:
 
 
 def test_a_run_writes_into_its_output_its_journal_and_the_cache_only(
-    nursery: Nursery, noise: Path, tmp_path: Path
+    fork_server: ForkServer, noise: Path, tmp_path: Path
 ) -> None:
     def everything() -> dict[Path, tuple[int, int]]:
         found = (p for folder in (noise, tmp_path) for p in folder.rglob("*"))
@@ -89,7 +89,7 @@ def test_a_run_writes_into_its_output_its_journal_and_the_cache_only(
     out.mkdir()
     (out / "00.png").symlink_to(tmp_path / "beside")  # a trap: the result must not go through it
     command = ("remove", noise / "00.jpg", *BUNDLED, "-o", out, "--overwrite")
-    assert nursery.run(*command, "--journal", tmp_path / "journal") == 0, nursery.stderr
+    assert fork_server.run(*command, "--journal", tmp_path / "journal") == 0, fork_server.stderr
     after = everything()
     assert {p: after[p] for p in before} == before
     assert set(after) - set(before) == {out / "00.png", tmp_path / "journal"}
@@ -97,7 +97,7 @@ def test_a_run_writes_into_its_output_its_journal_and_the_cache_only(
 
 
 def test_names_of_half_written_files_can_not_be_guessed(tmp_path: Path) -> None:
-    from u2cut.pipeline.parts import Part
+    from u2cut.files.temporary import Part
 
     seen = set()
     for _ in range(100):

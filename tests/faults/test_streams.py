@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from nursery import Nursery
+from fork_server import ForkServer
 
 BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch")
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -31,16 +31,16 @@ def wait_for_a_result(out: Path) -> None:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_stops_with_130_and_leaves_whole_results(
-    nursery: Nursery, noise: Path, tmp_path: Path, name: str
+    fork_server: ForkServer, noise: Path, tmp_path: Path, name: str
 ) -> None:
     out, never = tmp_path / "out", tmp_path / "never.jpg"
     os.mkfifo(never)  # so that the run isn't over before the signal comes
-    nursery.start("remove", noise, never, *BUNDLED, "-o", out, "--jobs", 1)
+    fork_server.start("remove", noise, never, *BUNDLED, "-o", out, "--jobs", 1)
     wait_for_a_result(out)
-    nursery.kill(signal.Signals[name])
-    assert nursery.wait() == 130
-    assert "finished photos are kept" in nursery.stderr
-    assert "Traceback" not in nursery.stderr
+    fork_server.kill(signal.Signals[name])
+    assert fork_server.wait() == 130
+    assert "finished photos are kept" in fork_server.stderr
+    assert "Traceback" not in fork_server.stderr
     assert all(path.suffix == ".png" for path in out.iterdir())
 
 
@@ -83,11 +83,11 @@ def test_the_second_ctrl_c_stops_at_once() -> None:
 
 
 def test_a_reader_of_json_that_goes_away_stops_the_run_with_a_word(
-    nursery: Nursery, noise: Path, tmp_path: Path
+    fork_server: ForkServer, noise: Path, tmp_path: Path
 ) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with Nursery(tmp_path, stdout=pipe) as other:
+    with ForkServer(tmp_path, stdout=pipe) as other:
         other.start("remove", noise, *BUNDLED, "-o", tmp_path / "out", "--json", "--jobs", 1)
         with pipe.open("rb", buffering=0) as head:
             assert json.loads(head.readline())["status"] == "ok"
@@ -128,7 +128,7 @@ def test_a_run_that_was_suspended_draws_its_progress_whole_again(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     shown = b""
-    with Nursery(tmp_path, stderr=Path(os.ttyname(theirs))) as other:
+    with ForkServer(tmp_path, stderr=Path(os.ttyname(theirs))) as other:
         other.start("remove", noise, *BUNDLED, "-o", tmp_path / "out", "--jobs", 1)
         wait_for_a_result(tmp_path / "out")
         other.kill(signal.SIGSTOP)  # what a shell's Ctrl-Z amounts to

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from u2cut.imaging.crop import subject_box
-from u2cut.imaging.notation import Margin
+from u2cut.notation import Margin
 
 NONE = Margin(0, percent=False)
 

@@ -10,7 +10,8 @@ from PIL import Image, ImageCms
 
 from u2cut.errors import OutputError
 from u2cut.imaging.decode import decode
-from u2cut.imaging.encode import FORMATS, encode
+from u2cut.imaging.encode import encode
+from u2cut.imaging.formats import Format
 
 SHAPES = {"L": (24, 32), "RGB": (24, 32, 3), "RGBA": (24, 32, 4)}
 
@@ -137,7 +138,7 @@ def test_more_compression_makes_no_larger_file(format: str) -> None:
     assert small < fast
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", list(Format))
 def test_profile_and_resolution_are_kept(format: str) -> None:
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     data = encode(smooth("RGB"), format, icc=icc, dpi=(300, 150))
@@ -146,7 +147,7 @@ def test_profile_and_resolution_are_kept(format: str) -> None:
     np.testing.assert_allclose(frame.dpi, (300, 150), atol=0.1)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", list(Format))
 def test_a_grey_picture_gets_no_profile_of_colours(format: str) -> None:
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     data = encode(smooth("L"), format, icc=icc)

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from u2cut.errors import UsageError
-from u2cut.imaging.notation import Margin, parse_color, parse_margin
+from u2cut.notation import Margin, parse_color, parse_margin
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_percentage_is_of_the_longer_side() -> None:
 
 def test_reading_what_users_write_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from u2cut.imaging.notation import parse_color, parse_margin;"
+        "import sys; from u2cut.notation import parse_color, parse_margin;"
         "parse_margin('5%'); parse_color('1,2,3');"
         "sys.exit(bool({'numpy', 'PIL', 'cv2', 'torch'} & set(sys.modules)))"
     )

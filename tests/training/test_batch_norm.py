@@ -82,7 +82,7 @@ def ious(out: Path) -> list[float]:
 
 
 def test_fine_tuning_begins_with_an_onnx_file_where_it_stands(folded, tmp_path, capfd):
-    from u2cut.stdio import configure_logging
+    from u2cut.console import configure_logging
 
     state = {key: tensor.numpy() for key, tensor in folded.state_dict().items()}
     source = write_onnx(state, U2NETP, tmp_path / "u2netp.onnx")

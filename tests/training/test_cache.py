@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from u2cut.datasets.pairs import Pair, find_pairs
 from u2cut.errors import DataError, OutputError
-from u2cut.pairs import Pair, find_pairs
 from u2cut.training import cache as module
 from u2cut.training.cache import cache_pairs, cache_photos, read_example
 

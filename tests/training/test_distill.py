@@ -11,14 +11,14 @@ import torch
 from ellipses import write_set
 from safetensors.torch import load_file
 
+from u2cut.engines.predictor import Predictor
 from u2cut.errors import OutputError, WeightsError
-from u2cut.pipeline.predictor import Predictor
 from u2cut.training import distill
 from u2cut.training.cache import cache_pairs
 from u2cut.training.config import Network, TrainConfig
+from u2cut.training.data import load_data
 from u2cut.training.distill import choose, enough, mix, sharpened, teach
 from u2cut.training.loop import train
-from u2cut.training.sets import load_data
 
 SIDE = 64
 NOTHING = np.zeros((SIDE, SIDE), np.bool_)
@@ -122,7 +122,7 @@ def test_the_share_weighs_the_losses_to_teacher_and_mask(share: float) -> None:
 @pytest.fixture
 def cache(tmp_path: Path):
     folder = write_set(tmp_path / "set", 3, seed=1)
-    from u2cut.pairs import find_pairs
+    from u2cut.datasets.pairs import find_pairs
 
     photos = sorted((write_set(tmp_path / "bare", 2, seed=2) / "images").iterdir())
     return cache_pairs(tmp_path / "cache", find_pairs([folder]), SIDE, None, unlabelled=photos)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from u2cut.training.config import TrainConfig
+from u2cut.training.data import load_data
 from u2cut.training.loader import SampleNumbers, Samples, batches, epoch_order
-from u2cut.training.sets import load_data
 
 CONFIG = TrainConfig(resize=64, crop=0, batch_size=4, rotation=20, color_jitter=0.2)
 

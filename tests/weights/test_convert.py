@@ -76,7 +76,7 @@ def test_a_cache_that_takes_no_file_costs_time_only(source, home, caplog):
 CHILD = """
 import sys
 from pathlib import Path
-from u2cut.stdio import configure_logging
+from u2cut.console import configure_logging
 from u2cut.weights import local
 configure_logging()
 print(local(Path(sys.argv[1])).path)

@@ -6,9 +6,9 @@ import os
 import pytest
 from onnx_files import write_onnx
 
+from u2cut.console import NOTICE
 from u2cut.errors import WeightsError
 from u2cut.model import U2NETP
-from u2cut.stdio import NOTICE
 from u2cut.weights import cache, find, registry
 from u2cut.weights.load import load_network
 from u2cut.weights.registry import Form, WeightSpec

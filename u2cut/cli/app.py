@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import click
 
-from u2cut import __version__
 from u2cut.cli.options import Ordered, with_crop_margin
 from u2cut.errors import ExitCode, U2cutError
+from u2cut.version import __version__
 
 # Each command's module and its name there; only what is called is imported.
 _COMMANDS = {

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from u2cut import stdio
+from u2cut import console
 from u2cut.cli.options import takes
 from u2cut.errors import InputError, system_reason
-from u2cut.pipeline.options import NetworkOptions
+from u2cut.options import NetworkOptions
 
 if TYPE_CHECKING:
-    from u2cut.pipeline.bench import Benchmark
+    from u2cut.batch.bench import Benchmark
 
 
 @click.command
@@ -29,12 +29,12 @@ def bench(
     and encoding one after the other, and then the settings that could be chosen instead. In a
     run with many photos the stages overlap.
     """
-    stdio.configure_logging(verbose=verbose)
-    with stdio.protect_stdout() as stdout:
-        from u2cut.pipeline import bench as b
+    console.configure_logging(verbose=verbose)
+    with console.protect_stdout() as stdout:
+        from u2cut.batch import bench as b
 
         data = [(str(path), _read(path)) for path in photos]
-        with stdio.progress(b.steps(network), unit="setting") as bar:
+        with console.progress(b.steps(network), unit="setting") as bar:
             found = b.measure(data or [("", b.example_photo())], network, bar)
         stdout.write((_as_json(found) if as_json else _table(found)).encode() + b"\n")
 
@@ -43,7 +43,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as e:
-        raise InputError(f"{stdio.printable(path)}: can't be read ({system_reason(e)})") from e
+        raise InputError(f"{console.printable(path)}: can't be read ({system_reason(e)})") from e
 
 
 def _as_json(found: "Benchmark") -> str:

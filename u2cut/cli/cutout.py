@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from u2cut import stdio, weights
+from u2cut import console, weights
+from u2cut.batch.plan import Plan, plan
 from u2cut.cli.options import Text, takes
 from u2cut.errors import OutputError, UsageError
-from u2cut.pipeline.inputs import STD
-from u2cut.pipeline.jobs import Plan, plan
-from u2cut.pipeline.options import (
+from u2cut.files import STD
+from u2cut.imaging.formats import Format
+from u2cut.options import (
     BatchOptions,
     CutoutOptions,
     EdgeOptions,
-    Format,
     InputOptions,
     MaskOptions,
     NetworkOptions,
@@ -31,8 +31,8 @@ from u2cut.pipeline.options import (
 )
 
 if TYPE_CHECKING:
-    from u2cut.pipeline.journal import Journal
-    from u2cut.pipeline.outcome import Result
+    from u2cut.batch.journal import Journal
+    from u2cut.batch.result import Result
 
 _inputs = click.argument("inputs", metavar="[INPUTS]...", nargs=-1, type=Text())
 
@@ -85,22 +85,22 @@ def mask(
 
 def _run(options: BatchOptions, *, label: str) -> None:
     """Plan, refuse what must be refused, run, and exit with the run's code."""
-    stdio.configure_logging(quiet=options.run.quiet, verbose=options.run.verbose)
+    console.configure_logging(quiet=options.run.quiet, verbose=options.run.verbose)
     if options.network.weights is not None:
         weights.local(options.network.weights)  # no such file? better now than after the planning
     if options.run.resume_from is not None:
         options = _resumed(options, options.run.resume_from)
     with _planned(options, label) as jobs:
         if not len(jobs):
-            stdio.logger.info("nothing is left to do: all %d inputs are done", jobs.finished)
+            console.logger.info("nothing is left to do: all %d inputs are done", jobs.finished)
             return
         _check_formats(jobs, options)
         with (
-            stdio.protect_stdout() as stdout,
+            console.protect_stdout() as stdout,
             _journal(jobs, options.run) as journal,
             _no_garbage() as loaded,
         ):
-            from u2cut.pipeline.run import run
+            from u2cut.batch.run import run
 
             def report(result: "Result") -> None:
                 loaded()
@@ -110,7 +110,7 @@ def _run(options: BatchOptions, *, label: str) -> None:
                     stdout.write(json.dumps(result.record()).encode() + b"\n")
 
             summary = run(jobs, options, stdout=stdout, report=report)
-    stdio.logger.info("%s", summary)
+    console.logger.info("%s", summary)
     if summary.exit_code:
         raise SystemExit(int(summary.exit_code))
 
@@ -145,7 +145,7 @@ def _resumed(options: BatchOptions, journal: Path) -> BatchOptions:
 def _planned(options: BatchOptions, label: str) -> Plan:
     if options.run.resume_from is None:
         return plan(options.inputs, options.input, options.output, label=label)
-    from u2cut.pipeline.journal import Identities, finished
+    from u2cut.batch.journal import Identities, finished
 
     done, identity = finished(options.run.resume_from), Identities()
     return plan(
@@ -160,7 +160,7 @@ def _planned(options: BatchOptions, label: str) -> Plan:
 def _journal(jobs: Plan, options: RunOptions) -> "AbstractContextManager[Journal | None]":
     if options.journal is None:
         return nullcontext()
-    from u2cut.pipeline.journal import Journal
+    from u2cut.batch.journal import Journal
 
     return Journal(options.journal, photos=len(jobs))
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from u2cut import pairs as data
-from u2cut import stdio, weights
+from u2cut import console, weights
 from u2cut.cli.options import takes
+from u2cut.console import printable
+from u2cut.datasets import pairs as data
 from u2cut.describe import Options, option
 from u2cut.errors import OutputError, UsageError
-from u2cut.pipeline.options import EdgeOptions, Matting, NetworkOptions, RenderOptions
-from u2cut.stdio import printable
+from u2cut.options import EdgeOptions, Matting, NetworkOptions, RenderOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,10 +133,10 @@ def evaluate(options: EvalOptions, network: NetworkOptions) -> None:
     relaxed boundary Fβ) and more, beside the paper's own figures where the data set is one of
     its six; for soft masks also SAD, MSE, Gradient and Connectivity.
     """
-    stdio.configure_logging(quiet=options.quiet, verbose=options.verbose)
+    console.configure_logging(quiet=options.quiet, verbose=options.verbose)
     _check(options, network)
     found, skipped = _find(options)
-    with stdio.protect_stdout() as stdout:
+    with console.protect_stdout() as stdout:
         from u2cut.evaluation import report as tables
 
         source, outcomes = _outcomes(found, options, network)
@@ -197,8 +197,8 @@ def _outcomes(
         judged = judge_folder(found, maps, ignore=options.ignore, workers=workers)
         return printable(options.pred.resolve().name), judged
 
-    from u2cut.pipeline.cut import Cutout
-    from u2cut.pipeline.predictor import Predictor
+    from u2cut.cutout import Cutout
+    from u2cut.engines.predictor import Predictor
 
     predictor = Predictor(network, quiet=options.quiet)
     render = RenderOptions(edge=EdgeOptions(matting=options.matting or Matting.NONE))
@@ -218,10 +218,9 @@ def _draw(report: "Report", options: EvalOptions) -> None:
     if options.plots is None:
         return
     from u2cut.evaluation import pictures
-    from u2cut.pipeline.jobs import Job
-    from u2cut.pipeline.sink import Sink
+    from u2cut.files.sink import Sink
 
     sink = Sink(overwrite=options.overwrite)
-    sink.write(Job("", str(options.plots / CURVES)), pictures.plot_curves(report.sets))
+    sink.write(str(options.plots / CURVES), pictures.plot_curves(report.sets))
     if report.worst:
-        sink.write(Job("", str(options.plots / SHEET)), pictures.draw_sheet(report.worst))
+        sink.write(str(options.plots / SHEET), pictures.draw_sheet(report.worst))

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from u2cut import stdio
+from u2cut import console
 from u2cut.cli.options import takes
+from u2cut.console import printable
 from u2cut.describe import Options, option
-from u2cut.engines.formats import ENDINGS, ExportFormat
 from u2cut.errors import OutputError, UsageError
-from u2cut.pipeline.options import WeightsOptions
-from u2cut.stdio import printable
+from u2cut.export.formats import ENDINGS, ExportFormat
+from u2cut.options import WeightsOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def export(options: ExportOptions, network: WeightsOptions) -> None:
     for any B, H and W. What is written is run beside torch first, and kept only if it agrees.
     The path is printed on stdout.
     """
-    stdio.configure_logging(quiet=options.quiet, verbose=not options.quiet)
+    console.configure_logging(quiet=options.quiet, verbose=not options.quiet)
     if options.output is None:
         raise UsageError("no output: say -o FILE.onnx, FILE.xml or FILE.safetensors")
     target = options.output
@@ -62,13 +62,13 @@ def export(options: ExportOptions, network: WeightsOptions) -> None:
             raise OutputError(f"{printable(part)} exists and is no file, so it isn't replaced")
         if not options.overwrite:
             raise OutputError(f"{printable(part)} exists: say --overwrite to replace it")
-    with stdio.protect_stdout() as stdout:
-        from u2cut.engines.export import export
-        from u2cut.pipeline.predictor import find_weights
+    with console.protect_stdout() as stdout:
+        from u2cut.engines.predictor import find_weights
+        from u2cut.export.export import export
 
         found = find_weights(network, quiet=options.quiet)
         difference = export(found.path, target, format)
-        stdio.logger.info("%s as %s; differs from torch by %.1g", found.name, format, difference)
+        console.logger.info("%s as %s; differs from torch by %.1g", found.name, format, difference)
         stdout.write(os.fsencode(target) + b"\n")
 
 
@@ -101,17 +101,17 @@ def calibrate(
     most 64 are used. That takes some minutes, once for each network and size; the result is kept
     in the cache.
     """
-    stdio.configure_logging(quiet=options.quiet, verbose=not options.quiet)
+    console.configure_logging(quiet=options.quiet, verbose=not options.quiet)
     if not photos:
         raise UsageError("no photos to calibrate on: name some, or a folder of them")
-    with stdio.protect_stdout():
-        from u2cut.pipeline.calibrate import calibrate
-        from u2cut.pipeline.predictor import find_weights
+    with console.protect_stdout():
+        from u2cut.batch.calibrate import calibrate
+        from u2cut.engines.predictor import find_weights
 
         found = find_weights(network, quiet=options.quiet)
         count, difference = calibrate(found.path, photos, options.size or found.input_size)
-        stdio.logger.info(
+        console.logger.info(
             "%s calibrated on %d photos: use it with --precision int8", found.name, count
         )
         level = logging.WARNING if difference > _TOLERABLE else logging.INFO
-        stdio.logger.log(level, "its maps differ from fp32 by %.4f on average", difference)
+        console.logger.log(level, "its maps differ from fp32 by %.4f on average", difference)

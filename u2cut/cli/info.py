@@ -9,7 +9,8 @@ import sys
 
 import click
 
-from u2cut import __version__, stdio
+from u2cut import console
+from u2cut.version import __version__
 
 _LIBRARIES = ("torch", "openvino", "nncf", "opencv-python-headless", "pillow", "numpy")
 _EXTRAS = {
@@ -26,7 +27,7 @@ _EXTRAS = {
 @click.option("--json", "as_json", is_flag=True, help="Write JSON instead of a table.")
 def info(*, as_json: bool) -> None:
     """Show versions, devices, engines, extras, the cache and the weights that are here."""
-    with stdio.protect_stdout() as stdout:
+    with console.protect_stdout() as stdout:
         facts = _facts()
         text = json.dumps(facts, indent=2) if as_json else _table(facts)
         stdout.write(text.encode() + b"\n")

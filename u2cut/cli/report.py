@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from u2cut import stdio
+from u2cut import console
 
 if TYPE_CHECKING:
-    from u2cut.pipeline.tally import Tally
+    from u2cut.batch.summary import Tally
 
 _MOST_SHOWN = 20
 
@@ -20,8 +20,8 @@ _MOST_SHOWN = 20
 @click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")
 def report(journal: Path, *, as_json: bool) -> None:
     """Sum up a run's journal: done, failed by reason, left, photos a second."""
-    with stdio.protect_stdout() as stdout:
-        from u2cut.pipeline.tally import tally
+    with console.protect_stdout() as stdout:
+        from u2cut.batch.summary import tally
 
         found = tally(journal)
         text = json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(_lines(found))
@@ -35,7 +35,7 @@ def _lines(found: "Tally") -> Iterator[str]:
     yield f"skipped   {found.skipped:>9,}"
     yield f"failed    {found.failed:>9,}"
     for reason in found.reasons[:_MOST_SHOWN]:
-        error, example = stdio.printable(reason.error), stdio.printable(reason.example)
+        error, example = console.printable(reason.error), console.printable(reason.example)
         yield f"          {reason.count:>9,}  {error} (as {example})"
     more = sum(reason.count for reason in found.reasons[_MOST_SHOWN:])
     if more:

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from u2cut import stdio
+from u2cut import console
 from u2cut.cli.options import takes
+from u2cut.console import printable
 from u2cut.errors import OutputError, UsageError
-from u2cut.stdio import printable
 from u2cut.training.config import TrainConfig, check_data
 from u2cut.training.configfile import read_config
 
@@ -55,7 +55,7 @@ def train(
     pictures of the progress, and config.toml, which repeats the run. The defaults are the
     published recipe. On several GPUs: torchrun --nproc-per-node N -m u2cut train ...
     """
-    stdio.configure_logging(quiet=quiet, verbose=verbose)
+    console.configure_logging(quiet=quiet, verbose=verbose)
     if out is None:
         raise UsageError("say where the run goes with --out RUN")
     recipe = _recipe(out, config, resume=resume, given=_given(context, options))
@@ -66,7 +66,7 @@ def train(
         raise OutputError(
             f"{printable(out)}: holds a run already; --resume goes on with it, or choose another"
         )
-    with stdio.protect_stdout():
+    with console.protect_stdout():
         from u2cut.training.loop import train as run
 
         run(recipe, out, resume=resume, quiet=quiet)

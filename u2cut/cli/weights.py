@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 
 import click
 
-from u2cut import stdio
+from u2cut import console
 from u2cut.cli.options import Ordered
+from u2cut.console import printable
 from u2cut.errors import WeightsError
-from u2cut.stdio import printable
 from u2cut.weights import (
     bring_in,
     bring_in_folder,
@@ -40,8 +40,8 @@ def weights() -> None:
 @_as_json
 def list_(*, as_json: bool) -> None:
     """List the weights that u2cut knows: their files, where those can be had, which are here."""
-    with stdio.protect_stdout() as stdout:
-        stdio.configure_logging()
+    with console.protect_stdout() as stdout:
+        console.configure_logging()
         entries = [_described(registry.spec(name)) for name in registry.names()]
         if as_json:
             _write_json(stdout, entries)
@@ -108,8 +108,8 @@ def verify(names: tuple[str, ...], *, as_json: bool) -> None:
 @_as_json
 def path(name: str, *, as_json: bool) -> None:
     """Print where weights are ('auto': those that it takes); an error if they aren't here."""
-    with stdio.protect_stdout() as stdout:
-        stdio.configure_logging()
+    with console.protect_stdout() as stdout:
+        console.configure_logging()
         if name == AUTO:
             name = best_here().name
         _write_place(stdout, name, _present(registry.spec(name)), as_json=as_json)
@@ -140,15 +140,15 @@ def import_(source: Path, *, name: str | None, as_json: bool) -> None:
     From a folder all known files are taken, and the others are named with the reason. An ONNX
     file of U²-Net that nobody knows is converted; use the printed path with --weights.
     """
-    with stdio.protect_stdout() as stdout:
-        stdio.configure_logging()
+    with console.protect_stdout() as stdout:
+        console.configure_logging()
         if not source.is_dir():
             brought = bring_in(source, name)
             _write_place(stdout, brought.name, brought.path, as_json=as_json)
             return
         taken, left = bring_in_folder(source, name)
         for file, reason in left.items():
-            stdio.logger.warning("left %s: %s", printable(file), reason)
+            console.logger.warning("left %s: %s", printable(file), reason)
         if as_json:
             _write_json(stdout, [{"name": w.name, "path": os.fspath(w.path)} for w in taken])
         else:
@@ -168,8 +168,8 @@ def _each(
     """Act on every name; write what came of it on stdout, and fail at the end if any failed."""
     failures = []
     entries: list[object] = []
-    with stdio.protect_stdout() as stdout:
-        stdio.configure_logging(quiet=quiet, verbose=not quiet)
+    with console.protect_stdout() as stdout:
+        console.configure_logging(quiet=quiet, verbose=not quiet)
         for name in names:
             try:
                 entry, line = act(name)

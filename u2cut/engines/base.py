@@ -16,9 +16,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.engines.names import EngineName, Precision, check_device
+from u2cut.console import logger, printable
 from u2cut.errors import DeviceError, UsageError
-from u2cut.stdio import logger, printable
+from u2cut.options import EngineName, Precision, check_device
 
 
 class Engine(Protocol):
@@ -89,7 +89,7 @@ def open_engine(
     if chosen == "openvino":
         opened = _open_openvino(path, precision, size)
     else:
-        from u2cut.engines.torch import TorchEngine
+        from u2cut.engines.torch_engine import TorchEngine
 
         opened = TorchEngine(path, device=device, precision=precision, size=size)
     logger.info("engine %s (%s) on %s, %s", opened.name, why, opened.device, opened.precision)
@@ -126,7 +126,7 @@ def _choose(engine: str, device: str, precision: str) -> tuple[str, str]:
 
 def _open_openvino(path: Path, precision: str, size: int) -> Engine:
     try:
-        from u2cut.engines.openvino import OpenVINOEngine
+        from u2cut.engines.openvino_engine import OpenVINOEngine
     except ImportError as e:
         raise DeviceError(
             f"the OpenVINO engine can't be loaded ({e}): pip install 'u2cut[openvino]'"

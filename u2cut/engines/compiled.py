@@ -8,8 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
+from u2cut.console import logger, printable
 from u2cut.errors import OutputError, WeightsError
-from u2cut.stdio import logger, printable
 
 # Raised whenever what is compiled changes while the weights and the versions don't.
 _FORMAT = 2

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from u2cut.datasets.masks import SUBJECT_ABOVE
 from u2cut.evaluation import curves
 from u2cut.evaluation.boundary import boundary_f
 from u2cut.evaluation.matte import MatteScores, is_smooth, is_soft, matte_scores
 from u2cut.evaluation.structure import quadrant_counts, s_measure
 from u2cut.evaluation.weighted import weighted_f
-from u2cut.masks import SUBJECT_ABOVE
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from u2cut.console import logger, progress
+from u2cut.datasets.pairs import SKIPPING, Pair, refuse
 from u2cut.errors import DataError
 from u2cut.evaluation import paper
 from u2cut.evaluation.evaluate import Fault, Judged
 from u2cut.evaluation.summary import Bad, SetScores, Tally, Worst
-from u2cut.pairs import SKIPPING, Pair, refuse
-from u2cut.stdio import logger, progress
 
 _COLUMNS: Final = {
     "max_f": ("maxFβ↑", ".3f"),

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from u2cut.datasets.pairs import Pair
 from u2cut.evaluation.curves import f_beta
 from u2cut.evaluation.evaluate import Judged
 from u2cut.evaluation.matte import MatteScores
 from u2cut.evaluation.metrics import PhotoScores, Scores
-from u2cut.pairs import Pair
 
 THUMBNAIL: Final = (300, 200)  # the box, width and height, of a map kept for the sheet
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from u2cut.imaging.notation import Margin
+from u2cut.notation import Margin
 
 _VISIBLE = 0.05  # alpha; networks leave a residue of 1/255 or 2/255 along the photo's edges
 _SPECK = 1e-3  # of the subject's area

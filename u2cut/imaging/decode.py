@@ -28,11 +28,11 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from u2cut.console import printable
 from u2cut.errors import InputError
 from u2cut.imaging.jpeg import ends_early
 from u2cut.imaging.pixels import to_rgb
 from u2cut.imaging.recognise import recognise
-from u2cut.stdio import printable
 
 _Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
 # Image.open would check against a limit that is global to the process, so it is not used.

@@ -9,7 +9,6 @@ from PIL import Image
 from u2cut.errors import OutputError
 from u2cut.imaging.png import encode_png
 
-FORMATS = ("png", "webp", "tiff", "avif", "jpg")
 _LONGEST_SIDE = {"webp": 16383, "jpg": 65500, "avif": 65535}
 
 
@@ -26,7 +25,7 @@ def encode(
 
     Args:
         pixels: uint8, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA with straight alpha.
-        format: One of FORMATS.
+        format: A ``Format``.
         icc: Profile of the RGB channels; grey pictures get none.
         dpi: Horizontal and vertical resolution in pixels per inch.
         quality: 0 to 100 for webp (default 90; 100 is lossless), avif (80) and jpg (92).

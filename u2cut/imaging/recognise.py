@@ -1,8 +1,7 @@
 """Which picture format some bytes are in: their first bytes decide, never a file's name."""
 
 from u2cut.errors import InputError
-
-READABLE = "JPEG, PNG, WebP, TIFF, BMP, GIF and AVIF, and HEIC with the extra u2cut[heic]"
+from u2cut.imaging.formats import READ_IN_WORDS
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -58,7 +57,7 @@ def recognise(data: bytes) -> str:
             raise InputError(f"this is {what}")
     if not data[:256].strip(b"\0"):
         raise InputError("not a picture but zeros, as after a broken copy: copy it again")
-    raise InputError(f"not a picture that u2cut reads ({READABLE})")
+    raise InputError(f"not a picture that u2cut reads ({READ_IN_WORDS})")
 
 
 def _ftyp_format(data: bytes) -> str | None:

@@ -17,11 +17,11 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from u2cut.console import printable, progress
+from u2cut.datasets.masks import SUBJECT_ABOVE, read_frame, read_pair
+from u2cut.datasets.pairs import Pair
 from u2cut.errors import DataError, OutputError, system_reason
-from u2cut.masks import SUBJECT_ABOVE, read_frame, read_pair
-from u2cut.pairs import Pair
 from u2cut.saliency import shrink
-from u2cut.stdio import printable, progress
 from u2cut.training.checkpoint import write_whole
 
 Bytes = NDArray[np.uint8]

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from u2cut import __version__
 from u2cut.training.checkpoint import save_weights, write_whole
 from u2cut.training.config import TrainConfig
 from u2cut.training.configfile import format_config
-from u2cut.training.sets import TrainingData
+from u2cut.training.data import TrainingData
 from u2cut.training.state import State
 from u2cut.training.validate import ALL, Measures
+from u2cut.version import __version__
 
 WEIGHTS = "model.safetensors"
 LICENCE = "Apache-2.0 for code and format; the weights' use follows the training photos' terms"

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from u2cut.console import printable
 from u2cut.errors import DataError, OutputError, system_reason
-from u2cut.stdio import printable
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -5,8 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
+from u2cut.console import printable
 from u2cut.errors import DataError, system_reason
-from u2cut.stdio import printable
 from u2cut.training.config import TrainConfig
 
 _HINTS: Final = get_type_hints(TrainConfig)

@@ -16,11 +16,11 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from u2cut.console import printable, progress
+from u2cut.engines.predictor import Predictor, find_weights
 from u2cut.errors import OutputError, system_reason
-from u2cut.pipeline.options import NetworkOptions
-from u2cut.pipeline.predictor import Predictor, find_weights
+from u2cut.options import NetworkOptions
 from u2cut.saliency import restore, uncertainty
-from u2cut.stdio import printable, progress
 from u2cut.training.cache import KNOWN, Cache
 from u2cut.weights.notes import hash_file
 

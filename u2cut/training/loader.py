@@ -21,7 +21,7 @@ from u2cut.saliency import prepare
 from u2cut.training.augment import augment
 from u2cut.training.cache import KNOWN
 from u2cut.training.config import TrainConfig
-from u2cut.training.sets import TrainingData
+from u2cut.training.data import TrainingData
 
 _ORDER: Final = 0  # families of random numbers that never meet
 _SAMPLE: Final = 1

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from u2cut.console import NOTICE, logger, printable, progress
 from u2cut.errors import Interrupted, UsageError
 from u2cut.model import U2Net
-from u2cut.stdio import NOTICE, logger, printable, progress
 from u2cut.training import batch_norm
 from u2cut.training.checkpoint import load_checkpoint, save_checkpoint, write_whole
 from u2cut.training.config import OUTPUTS, Precision, TrainConfig, check_data
 from u2cut.training.configfile import format_config
+from u2cut.training.data import TrainingData, load_data
+from u2cut.training.distributed import Team, join_team, leave_team, synchronise_batch_norm
 from u2cut.training.limits import explain_memory, require_compiler
 from u2cut.training.loader import Batch, SampleNumbers, Samples, batches
 from u2cut.training.loss import total_loss
 from u2cut.training.report import Report
-from u2cut.training.sets import TrainingData, load_data
 from u2cut.training.state import State, initial_network, rate, start, train_mode
-from u2cut.training.team import Team, join_team, leave_team, synchronise_batch_norm
 
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False, quiet: bool = False) -> None:

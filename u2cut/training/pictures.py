@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.stdio import logger
+from u2cut.console import logger
 from u2cut.training.cache import Cache
 from u2cut.training.checkpoint import write_whole
 from u2cut.training.validate import ALL

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from u2cut.console import printable
 from u2cut.errors import DataError, OutputError, system_reason
-from u2cut.stdio import printable
 from u2cut.training.cache import KNOWN
 from u2cut.training.card import write_weights
 from u2cut.training.checkpoint import write_whole
 from u2cut.training.config import TrainConfig
+from u2cut.training.data import TrainingData
 from u2cut.training.pictures import draw_curves, draw_sheet
-from u2cut.training.sets import TrainingData
 from u2cut.training.state import State
 from u2cut.training.validate import ALL, Measures, photo_scores, predict, summarise
 

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from u2cut.datasets.masks import SUBJECT_ABOVE
 from u2cut.evaluation.curves import (
     Counts,
     Levels,
@@ -15,7 +16,6 @@ from u2cut.evaluation.curves import (
     mean_absolute_error,
 )
 from u2cut.imaging.composite import eight_bits
-from u2cut.masks import SUBJECT_ABOVE
 from u2cut.saliency import prepare
 from u2cut.training.cache import Cache
 

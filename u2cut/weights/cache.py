@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 import platformdirs
 
+from u2cut.console import logger, printable
 from u2cut.errors import WeightsError, system_reason
-from u2cut.stdio import logger, printable
 from u2cut.weights.notes import (
     Note,
     format_note,

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from u2cut.console import logger, printable
 from u2cut.errors import WeightsError, system_reason
-from u2cut.stdio import logger, printable
 from u2cut.weights import cache, notes, registry
 from u2cut.weights.metadata import input_size, is_onnx, read_metadata
 from u2cut.weights.other_tools import find_elsewhere

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from u2cut.console import logger, printable
 from u2cut.errors import WeightsError, system_reason
-from u2cut.stdio import logger, printable
 from u2cut.weights import cache, notes
 
 

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from u2cut.console import printable
 from u2cut.errors import WeightsError, system_reason
 from u2cut.model import U2NET, U2NETP, U2Net, Variant
-from u2cut.stdio import printable
 from u2cut.weights.metadata import SAFETENSORS_MARK, is_onnx
 from u2cut.weights.registry import MAX_BYTES
 

@@ -5,8 +5,8 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+from u2cut.console import printable
 from u2cut.errors import WeightsError, system_reason
-from u2cut.stdio import printable
 
 # The header of the larger network takes 80 KB; a lying length must not fill the memory.
 MAX_HEADER = 4 << 20

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from u2cut.console import logger, printable
 from u2cut.errors import WeightsError, system_reason
-from u2cut.stdio import logger, printable
 
 _LONGEST: Final = 1 << 14  # bytes
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from u2cut.console import printable
 from u2cut.errors import WeightsError
 from u2cut.model import BATCH_NORM_EPSILON, VARIANTS, Variant
-from u2cut.stdio import printable
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto

@@ -5,8 +5,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from u2cut.console import NOTICE, logger, printable
 from u2cut.errors import WeightsError, system_reason
-from u2cut.stdio import NOTICE, logger, printable
 from u2cut.weights import cache
 from u2cut.weights.notes import mismatch
 from u2cut.weights.registry import Form, WeightSpec

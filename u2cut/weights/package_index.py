@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from u2cut.stdio import Progress, logger, printable
+from u2cut.console import Progress, logger, printable
 from u2cut.weights.registry import MAX_BYTES, Form, Wheel
 from u2cut.weights.transfer import CHUNK, Limits, SourceError
 

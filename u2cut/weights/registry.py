@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from u2cut.console import printable
 from u2cut.errors import WeightsError, system_reason
-from u2cut.stdio import printable
 from u2cut.weights.metadata import input_size, read_metadata
 
 DEFAULT_INPUT_SIZE = 320

@@ -13,8 +13,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from u2cut import __version__
-from u2cut.stdio import printable
+from u2cut.console import printable
+from u2cut.version import __version__
 from u2cut.weights.cache import LOCK_SECONDS
 
 CHUNK = 1 << 16

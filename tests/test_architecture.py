@@ -1,0 +1,87 @@
+"""What the whole package keeps to: light start, documented and tested options.
+
+Who may import whom is import-linter's to hold: see .importlinter.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from reference import updated
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "u2cut"
+
+HEAVY = {"numpy", "cv2", "PIL", "torch", "requests", "openvino", "matplotlib", "onnx"}
+HELP = """
+import contextlib, io, sys
+from u2cut.cli.app import command_tree, run
+names = list(command_tree().commands)
+for words in [[], *([name] for name in names), ["weights", "download"]]:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert run([*words, "--help"]) == 0
+    assert "Usage" in out.getvalue(), words
+print(*sorted(name for name in sys.modules if "." not in name))
+"""
+
+
+def test_no_commands_help_loads_anything_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & HEAVY
+
+
+def options() -> list[tuple[str, str]]:
+    """Every option of every command: ("remove", "--output")."""
+    from u2cut.cli.app import command_tree
+
+    found = []
+
+    def walk(command: object, path: str) -> None:
+        for name, sub in getattr(command, "commands", {}).items():
+            walk(sub, f"{path} {name}".strip())
+        for parameter in command.params:  # type: ignore[attr-defined]
+            for flag in (*parameter.opts, *parameter.secondary_opts):
+                if flag.startswith("--") and flag not in ("--help", "--version"):
+                    found.append((path, flag))
+
+    walk(command_tree(), "")
+    return found
+
+
+def test_the_readmes_reference_is_that_of_the_commands() -> None:
+    """Mend it with: python docs/reference.py."""
+    readme = (ROOT / "README.md").read_text()
+    assert updated(readme) == readme
+
+
+def test_every_option_is_in_a_test() -> None:
+    tests = "\n".join(p.read_text() for p in (ROOT / "tests").rglob("*.py"))
+    untested = {
+        flag
+        for _, flag in options()
+        if not re.search(rf"{re.escape(flag)}\b", tests)
+        and not re.search(rf"\b{flag.removeprefix('--').replace('-', '_')}=", tests)
+    }
+    assert not untested
+
+
+def test_every_option_has_a_help_text() -> None:
+    from u2cut.cli.app import command_tree
+
+    def walk(command: object) -> Iterator[object]:
+        yield command
+        for sub in getattr(command, "commands", {}).values():
+            yield from walk(sub)
+
+    for command in walk(command_tree()):
+        for parameter in command.params:  # type: ignore[attr-defined]
+            if parameter.param_type_name == "option":
+                assert parameter.help, f"{command}: {parameter.name}"
+
+
+def test_the_package_is_typed_and_its_version_is_in_the_changelog() -> None:
+    assert (PACKAGE / "py.typed").exists()
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+    assert sys.version_info >= (3, 11)

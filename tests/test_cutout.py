@@ -1,0 +1,120 @@
+"""Pictures made of a photo and a fused map, without a network."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from pictures import disc_photo
+
+from u2cut.cutout import Cutout
+from u2cut.imaging.decode import Frame
+from u2cut.options import CutoutOptions, EdgeOptions, Matting, Product, RenderOptions
+
+PLAIN = EdgeOptions(matting=Matting.NONE)
+
+
+class Network:
+    """Answers with given maps; without them, it must not be asked."""
+
+    def __init__(self, fused: np.ndarray | None = None, views: Sequence[np.ndarray] = ()) -> None:
+        self._fused, self._views = fused, views
+        self.shapes: list[tuple[int, ...]] = []
+
+    def fused_map(self, image: np.ndarray) -> np.ndarray:
+        assert self._fused is not None, "no second look was asked for"
+        self.shapes.append(image.shape)
+        return self._fused
+
+    def views(self, image: np.ndarray) -> list[np.ndarray]:
+        self.shapes.append(image.shape)
+        return list(self._views)
+
+
+def disc_map(size: int = 96) -> np.ndarray:
+    rows, columns = np.mgrid[:size, :size]
+    distance = np.hypot(rows - size / 2 + 0.5, (columns - size / 2 + 0.5) * 4 / 3)
+    return np.clip((size / 3 - distance) / 4 + 0.5, 0, 1).astype(np.float32)
+
+
+def cutout_of(
+    fused: np.ndarray | None = None, frame: Frame | None = None, **options: object
+) -> Cutout:
+    return Cutout(
+        frame or Frame(disc_photo()),
+        disc_map() if fused is None else fused,
+        RenderOptions(**({"edge": PLAIN} | options)),
+        Network(),
+    )
+
+
+def test_best_takes_the_least_uncertain_view_and_fast_the_first() -> None:
+    vague, sure = 0.25 + 0.5 * disc_map(), disc_map(64)
+    vague[0, 0] = 0
+    vague[48, 48] = 1
+
+    def alpha(matting: Matting, *views: np.ndarray) -> np.ndarray:
+        edge = EdgeOptions(matting=matting, zoom=False)
+        options = RenderOptions(edge=edge)
+        network = Network(views=views)
+        alpha = Cutout(Frame(disc_photo()), vague, options, network).alpha
+        assert network.shapes == [disc_photo().shape] * (matting is Matting.BEST)
+        return alpha
+
+    expected = cutout_of(sure, edge=EdgeOptions(matting=Matting.BEST, zoom=False)).alpha
+    assert np.array_equal(alpha(Matting.BEST, 0.2 * sure, vague, sure), expected)
+    assert np.array_equal(alpha(Matting.FAST, sure), alpha(Matting.FAST))
+    assert not np.array_equal(alpha(Matting.BEST), expected)
+
+
+def test_the_half_covered_edge_has_its_own_colour_over_any_ground() -> None:
+    """(200, 100, 50) at alpha 0.5 over white is (227, 177, 152), never darker."""
+    frame = Frame(np.full((8, 8, 3), (200, 100, 50), np.uint8), np.full((8, 8), 128 / 255, "f4"))
+    frame.image[0, 0] = 0  # an even photo would have no subject
+    fused = np.ones((8, 8), np.float32)
+    fused[0, 0] = 0
+    look = CutoutOptions(background=(255, 255, 255), decontaminate=False)
+    pixels = cutout_of(fused, frame, cutout=look).pixels()
+    assert np.abs(pixels[5, 5].astype(int) - (227, 177, 152)).max() <= 1
+
+
+@pytest.mark.parametrize("product", list(Product))
+def test_a_faint_map_gives_an_empty_product_of_the_right_shape(product: Product) -> None:
+    faint = disc_map() * 0.2
+    cutout = cutout_of(faint, product=product)
+    assert not cutout.has_subject
+    assert cutout.coverage == 0
+    pixels = cutout.pixels()
+    assert pixels.shape[:2] == (96, 128)
+    # The saliency map alone is as the authors make it: stretched, whatever it shows.
+    assert pixels.any() == (product is Product.SALIENCY)
+
+
+def test_cropping_an_empty_result_leaves_the_whole_photo() -> None:
+    from u2cut.notation import Margin
+
+    cutout = cutout_of(disc_map() * 0.2, cutout=CutoutOptions(crop=Margin(0, False)))
+    assert cutout.pixels().shape == (96, 128, 4)
+
+
+def test_a_reduced_photo_gives_a_map_of_the_full_size() -> None:
+    frame = Frame(disc_photo(), reduced_from=(384, 512))
+    assert cutout_of(frame=frame, product=Product.SALIENCY).pixels().shape == (384, 512)
+
+
+def test_the_second_look_is_taken_when_it_is_asked_for() -> None:
+    network = Network(disc_map())
+    photo = np.full((400, 600, 3), (90, 110, 140), np.uint8)
+    photo[180:220, 280:320] = (210, 40, 30)
+    fused = np.zeros((96, 96), np.float32)
+    fused[43:53, 45:51] = 1
+    edge = EdgeOptions(matting=Matting.NONE, zoom=True)
+    alpha = Cutout(Frame(photo), fused, RenderOptions(edge=edge), network).alpha
+    assert alpha.shape == (400, 600)
+    assert network.shapes, "a subject of a thousandth of the photo gets a second look"
+    assert all(h < 400 and w < 600 for h, w, _ in network.shapes)
+
+
+def test_inverting_a_mask_leaves_the_subject_black() -> None:
+    pixels = cutout_of(product=Product.MASK, invert=True).pixels()
+    assert pixels[48, 64] == 0
+    assert pixels[1, 1] == 255

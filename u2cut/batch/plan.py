@@ -1,0 +1,295 @@
+"""Planning: inputs and an output become jobs; every refusal happens here, before any work.
+
+A plan holds a few bytes an input, however many there are: the jobs themselves are spooled to
+an unnamed temporary file.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Self
+
+from u2cut.batch.inputs import Source, find_sources
+from u2cut.console import printable
+from u2cut.errors import InputError, OutputError, UsageError, system_reason
+from u2cut.files import STD
+from u2cut.imaging.formats import READ, WRITTEN, Format, format_of
+from u2cut.options import InputOptions, OutputOptions
+
+# os.sep-free names longer than this can't be created on the usual file systems.
+_NAME_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One input and its output; either may be ``STD``, the standard stream."""
+
+    source: str
+    target: str
+
+    @property
+    def format(self) -> Format | None:
+        """The format that the target's ending names, if any."""
+        return format_of(self.target)
+
+    @property
+    def folder(self) -> str:
+        """The target's folder."""
+        return os.path.dirname(self.target) or "."
+
+
+class Plan:
+    """The jobs of a run, in input order; iterate as often as you like."""
+
+    def __init__(self) -> None:
+        self.finished = 0  # inputs left out, for a journal calls them done
+        try:
+            self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="u2cut-plan-")
+        except OSError as e:
+            raise OutputError(
+                f"no temporary file can be made ({system_reason(e)}); "
+                "set TMPDIR to a folder that has room"
+            ) from e
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Job]:
+        position, rest = 0, b""
+        while True:
+            self._spool.seek(position)  # others may read or append meanwhile
+            chunk = self._spool.read(1 << 16)
+            if not chunk:
+                return
+            position += len(chunk)
+            *records, rest = (rest + chunk).split(b"\0\0")
+            for record in records:
+                source, target = record.split(b"\0")
+                yield Job(os.fsdecode(source), os.fsdecode(target))
+
+    def _append(self, job: Job) -> None:
+        self._spool.seek(0, os.SEEK_END)
+        self._spool.write(os.fsencode(job.source) + b"\0" + os.fsencode(job.target) + b"\0\0")
+        self._count += 1
+
+    def close(self) -> None:
+        """Let go of the spool."""
+        self._spool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def plan(
+    inputs: tuple[str, ...],
+    options: InputOptions,
+    output: OutputOptions,
+    *,
+    label: str,
+    is_finished: Callable[[str, str], bool] = lambda source, target: False,
+) -> Plan:
+    """Pair every input with its output.
+
+    Args:
+        inputs: Files, folders, patterns, or "-" for stdin.
+        options: How inputs are found.
+        output: Where results go.
+        label: Goes into the names of outputs beside their inputs: ``a.LABEL.png``.
+        is_finished: Tells of an input and its output that they are done: they are left out.
+
+    Raises:
+        UsageError: Options contradict each other.
+        InputError: There is nothing to do, or the list can't be read.
+        OutputError: An output exists, is an input, or belongs to two inputs.
+    """
+    if not inputs and options.from_file is None:
+        raise UsageError("no input: name photos, folders, '-' for stdin, or --from-file LIST")
+    if "" in inputs:
+        raise UsageError("an input's name is empty; is a variable unset?")
+    if inputs.count(STD) + (options.from_file == STD) > 1:
+        raise UsageError("stdin can be read only once, but it is named twice")
+    planned = Plan()
+    try:
+        _Planner(inputs, options, output, label, planned, is_finished).fill()
+        if not len(planned) and not planned.finished:
+            where = ", ".join(map(printable, inputs)) or printable(options.from_file)
+            raise InputError(
+                f"no photos found in {where}: looked for {' '.join(sorted(READ))}"
+                + ("" if options.recursive else "; --recursive goes into folders inside")
+            )
+    except BaseException:
+        planned.close()
+        raise
+    return planned
+
+
+class _Planner:
+    def __init__(
+        self,
+        inputs: tuple[str, ...],
+        options: InputOptions,
+        output: OutputOptions,
+        label: str,
+        planned: Plan,
+        is_finished: Callable[[str, str], bool],
+    ) -> None:
+        self.inputs = inputs
+        self.options = options
+        self.output = output
+        self.label = label
+        self.plan = planned
+        self.is_finished = is_finished
+        self.folder = self._target_is_folder()
+        self.ending = (output.format or Format.PNG).value
+        self.targets: set[int] = set()
+        self.input_files: set[tuple[int, int]] = set()
+
+    def _target_is_folder(self) -> bool:
+        target = self.output.output
+        if target is None or target == STD:
+            return False
+        if not target:
+            raise UsageError("the output's name is empty; is a variable unset?")
+        if target.endswith(("/", os.sep)) or os.path.isdir(target):
+            return True
+        named = format_of(target)
+        wanted = self.output.format
+        if named and wanted and named is not wanted:
+            raise UsageError(
+                f"{printable(target)}: the ending says {named}, --format {wanted}: leave one out"
+            )
+        if Path(target).suffix and not named and wanted is None:
+            raise UsageError(
+                f"{printable(target)}: can't write files of this kind; "
+                f"use {' '.join(WRITTEN)}, or --format"
+            )
+        if Path(target).suffix:
+            return False
+        if os.path.exists(target):
+            raise OutputError(
+                f"{printable(target)}: exists and is no folder; name a folder, or a file that ends "
+                f"in {' '.join(WRITTEN)}"
+            )
+        return True
+
+    def fill(self) -> None:
+        for source in find_sources(self.inputs, self.options, output=self.output.output):
+            self._add(source)
+        if len(self.plan) == 1:
+            self._refuse_missing_input()
+        else:
+            self._refuse_single_target()
+        if self.output.overwrite:
+            self._refuse_overwritten_inputs()
+
+    def _refuse_missing_input(self) -> None:
+        """Of several inputs, one that is missing costs only itself; alone, it ends the run."""
+        (job,) = self.plan
+        if job.source != STD and not os.path.lexists(job.source):
+            raise InputError(f"{printable(job.source)}: no such file or folder")
+
+    def _refuse_single_target(self) -> None:
+        target = self.output.output
+        if target == STD:
+            raise UsageError(f"stdout takes one picture, but there are {len(self.plan)} inputs")
+        if target is not None and not self.folder:
+            raise UsageError(
+                f"{printable(target)} is one file, but there are {len(self.plan)} inputs: "
+                "name a folder"
+            )
+
+    def _add(self, source: Source) -> None:
+        job = Job(source.path, self._target_of(source))
+        if job.target != STD:
+            self._refuse_shared_target(job)
+            if self.is_finished(job.source, job.target):
+                self.plan.finished += 1
+                return
+            self._refuse_existing_target(job)
+        self.plan._append(job)
+        if self.output.overwrite and source.path != STD and (at := _identity(source.path)):
+            self.input_files.add(at)
+
+    def _target_of(self, source: Source) -> str:
+        target = self.output.output
+        if target is None:
+            if source.path == STD:
+                return STD
+            return os.path.join(
+                os.path.dirname(source.path),
+                self._named(os.path.basename(source.path), f".{self.label}"),
+            )
+        if not self.folder:
+            return target
+        folder, name = os.path.split(source.relative)
+        return os.path.join(target, folder, self._named(name, ""))
+
+    def _named(self, name: str, label: str) -> str:
+        stem, ending = os.path.splitext(name)
+        if self.output.keep_ending or (ending and ending.lower() not in READ):
+            stem = name
+        tail = f"{label}.{self.ending}"
+        room = _NAME_BYTES - len(tail)
+        if len(os.fsencode(stem)) > room:
+            stem = os.fsencode(stem)[:room].decode("utf-8", "ignore")
+        return stem + tail
+
+    def _refuse_shared_target(self, job: Job) -> None:
+        where = os.path.normcase(os.path.abspath(job.target))
+        key = hash(where)
+        if key not in self.targets:
+            self.targets.add(key)
+            return
+        if not self.folder and self.output.output is not None:
+            return  # one file for several inputs: refused with a better message
+        for other in self.plan:
+            if os.path.normcase(os.path.abspath(other.target)) == where:
+                if os.path.abspath(other.source) == os.path.abspath(job.source):
+                    raise OutputError(f"{printable(job.source)}: named twice; leave one out")
+                raise OutputError(
+                    f"{printable(other.source)} and {printable(job.source)} would both be "
+                    f"written to {printable(job.target)}: run them into different folders, "
+                    "give their folder with --recursive to keep its tree, or use --keep-ending"
+                )
+
+    def _refuse_existing_target(self, job: Job) -> None:
+        at = _identity(job.target)
+        if at is None:
+            return
+        if at == _identity(job.source):
+            raise OutputError(
+                f"{printable(job.target)}: the output would replace its own input; "
+                "choose another -o"
+            )
+        if not os.path.isfile(job.target):
+            kind = "a folder" if os.path.isdir(job.target) else "a device or a pipe, and no file"
+            raise OutputError(f"{printable(job.target)}: is {kind}; choose another -o")
+        if not (self.output.overwrite or self.output.skip_existing):
+            raise OutputError(
+                f"{printable(job.target)}: exists already; --overwrite replaces it, "
+                "--skip-existing leaves it and goes on with the others"
+            )
+
+    def _refuse_overwritten_inputs(self) -> None:
+        for job in self.plan:
+            at = _identity(job.target) if job.target != STD else None
+            if at is not None and at in self.input_files:
+                raise OutputError(
+                    f"{printable(job.target)}: the output of {printable(job.source)} would "
+                    "replace another input; choose another -o"
+                )
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what makes two paths the same file, or None if there is nothing."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,255 @@
+"""From a photo and its fused map to what the user asked for."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from u2cut import matting
+from u2cut import saliency as maps
+from u2cut.console import printable
+from u2cut.errors import InputError, UsageError
+from u2cut.files.read import read
+from u2cut.files.sink import Sink
+from u2cut.imaging import composite
+from u2cut.imaging.crop import subject_box
+from u2cut.imaging.decode import Frame, decode
+from u2cut.imaging.encode import encode
+from u2cut.imaging.formats import WRITTEN, format_of, parse_format
+from u2cut.notation import parse_color
+from u2cut.options import InputOptions, Matting, Product, RenderOptions
+
+
+class Network(Protocol):
+    """What predicts fused maps of photos, RGB (H, W, 3) uint8: a ``Predictor``."""
+
+    def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the fused map, (S, S) float32."""
+        ...
+
+    def views(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Return the fused maps of other views of the photo, (S, S) float32 each."""
+        ...
+
+
+class Cutout:
+    """A photo with its subject found; pictures are made of it on demand.
+
+    Args:
+        frame: The photo.
+        fused: The network's fused map, (S, S) float32 probabilities.
+        options: How the results look.
+        network: Predicts again: parts with small subjects, and other views for
+            ``matting="best"``.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        fused: NDArray[np.float32],
+        options: RenderOptions,
+        network: Network,
+    ) -> None:
+        self.photo = frame
+        self._fused = fused
+        self._options = options
+        self._network = network
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the photo, upright."""
+        return self.photo.size
+
+    @cached_property
+    def _map(self) -> NDArray[np.float32] | None:
+        """The saliency map at the network's resolution or finer; None without a subject."""
+        first = maps.restore(self._fused)
+        if first is None or int(np.ptp(self.photo.image)) <= 2:
+            return None  # an even picture has no subject, whatever the network dreams up
+        if self._options.edge.matting is Matting.BEST:
+            others = (maps.restore(fused) for fused in self._network.views(self.photo.image))
+            seen = [first, *(other for other in others if other is not None)]
+            first = min(seen, key=maps.uncertainty)
+        if not self._options.edge.looks_again:
+            return first
+        return matting.second_look(self.photo.image, first, self._network.fused_map)
+
+    @property
+    def has_subject(self) -> bool:
+        """Whether the network found a subject."""
+        return self._map is not None
+
+    @cached_property
+    def saliency(self) -> NDArray[np.float32]:
+        """The network's map as it is, (H, W) float32 in [0, 1], min-max normalised."""
+        return maps.enlarge(maps.normalise(self._fused), self.shape)
+
+    @cached_property
+    def trimap(self) -> NDArray[np.uint8]:
+        """(H, W) uint8: 0 background, 128 unknown, 255 subject."""
+        if self._map is None:
+            return np.zeros(self.shape, np.uint8)
+        return matting.trimap(self._map, self.shape)
+
+    @cached_property
+    def alpha(self) -> NDArray[np.float32]:
+        """Straight alpha, (H, W) float32 in [0, 1], times the photo's own."""
+        edge = self._options.edge
+        if self._map is None:
+            return np.zeros(self.shape, np.float32)
+        alpha = matting.alpha_matte(self.photo.image, self._map, edge.matting.value)
+        if edge.clean:
+            alpha = matting.clean(alpha)
+        if edge.largest:
+            alpha = matting.largest(alpha)
+        if edge.erode:
+            alpha = matting.erode(alpha, edge.erode)
+        if edge.feather:
+            alpha = matting.feather(alpha, edge.feather)
+        if self.photo.alpha is not None:
+            alpha = alpha * self.photo.alpha
+        if edge.threshold is not None:
+            alpha = (alpha >= edge.threshold).astype(np.float32)
+        return alpha
+
+    @cached_property
+    def coverage(self) -> float:
+        """Share of the photo that the subject covers, in [0, 1]."""
+        return float(self.alpha.mean(dtype=np.float64)) if self.has_subject else 0.0
+
+    @cached_property
+    def foreground(self) -> NDArray[np.uint8]:
+        """The subject's own colours, RGB (H, W, 3) uint8."""
+        if self.has_subject and self._options.cutout.decontaminate:
+            return matting.foreground(self.photo.image, self.alpha)
+        return self.photo.image
+
+    @property
+    def rgba(self) -> NDArray[np.uint8]:
+        """The cutout, straight alpha, (H, W, 4) uint8."""
+        return composite.cutout(
+            self.foreground,
+            self.alpha,
+            keep_hidden_colours=self._options.cutout.keep_hidden_colours,
+        )
+
+    def composite(
+        self, background: "str | tuple[int, int, int] | NDArray[np.uint8]" = "white"
+    ) -> NDArray[np.uint8]:
+        """Put the subject on another background.
+
+        Args:
+            background: A colour ("white", "#fff", "r,g,b" or RGB), or a picture, RGB
+                (h, w, 3) uint8, that is scaled to cover the photo.
+
+        Returns:
+            RGB, (H, W, 3) uint8.
+        """
+        if isinstance(background, str):
+            background = parse_color(background)
+        elif isinstance(background, np.ndarray):
+            background = composite.cover(background, self.shape)
+        return composite.over(self.foreground, self.alpha, background)
+
+    def pixels(self, backdrop: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Make the product that the options name.
+
+        Args:
+            backdrop: The background picture, RGB (h, w, 3) uint8, if the options name one.
+
+        Returns:
+            (H, W), (H, W, 3) or (H, W, 4) uint8; smaller when cropped.
+        """
+        options = self._options
+        if options.product is Product.CUTOUT:
+            return self._cutout_pixels(backdrop)
+        if options.product is Product.TRIMAP:
+            grey = self.trimap
+        elif options.product is Product.SALIENCY:
+            grey = composite.eight_bits(self.saliency)
+        elif options.product is Product.ALPHA:
+            grey = composite.eight_bits(self.alpha)
+        else:
+            grey = composite.eight_bits(
+                (self.alpha >= (options.edge.threshold or 0.5)).astype("f4")
+            )
+        return 255 - grey if options.invert else grey
+
+    def _cutout_pixels(self, backdrop: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        options = self._options.cutout
+        window = np.s_[:, :]
+        if options.crop is not None:
+            window = subject_box(self.alpha, options.crop) or window
+        colours, alpha = self.foreground[window], self.alpha[window]
+        if options.background is not None:
+            return composite.over(colours, alpha, options.background)
+        if options.background_blur is not None:
+            sigma = options.background_blur
+            backdrop = composite.blurred(self.photo.image, self.alpha, sigma)[window]
+        elif backdrop is not None:
+            backdrop = composite.cover(backdrop, (alpha.shape[0], alpha.shape[1]))
+        if backdrop is not None:
+            return composite.over(colours, alpha, backdrop)
+        return composite.cutout(colours, alpha, keep_hidden_colours=options.keep_hidden_colours)
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,
+        quality: int | None = None,
+        compression: int | None = None,
+    ) -> None:
+        """Write the product, whole or not at all; a file that exists is replaced.
+
+        Args:
+            path: The file; its ending names the format.
+            format: "png", "webp", "tiff", "avif" or "jpg", if the ending doesn't.
+            quality: Of lossy formats, 1 to 100.
+            compression: Effort of lossless formats, 0 to 9.
+
+        Raises:
+            UsageError: The format isn't known.
+            OutputError: The file can't be written.
+        """
+        kind = parse_format(format) if format else format_of(path)
+        if kind is None:
+            raise UsageError(
+                f"{printable(path)}: the ending names no format; use {' '.join(WRITTEN)}"
+            )
+        data = self.encoded(
+            self.pixels(backdrop_of(self._options)), kind, quality=quality, compression=compression
+        )
+        Sink(overwrite=True).write(str(path), data)
+
+    def encoded(
+        self,
+        pixels: NDArray[np.uint8],
+        format: str,
+        *,
+        quality: int | None = None,
+        compression: int | None = None,
+    ) -> bytes:
+        """Encode pixels made of this photo, with its ICC profile and DPI."""
+        icc = self.photo.icc if pixels.ndim == 3 else None  # a mask isn't a colour
+        return encode(
+            pixels, format, icc=icc, dpi=self.photo.dpi, quality=quality, compression=compression
+        )
+
+
+def backdrop_of(options: RenderOptions) -> NDArray[np.uint8] | None:
+    """Read the background picture that the options name.
+
+    Raises:
+        InputError: It can't be read.
+    """
+    if options.cutout.background_image is None:
+        return None
+    path = options.cutout.background_image
+    try:
+        data = read(str(path))
+        return decode(data, max_pixels=InputOptions().max_pixels).image
+    except InputError as e:
+        raise InputError(f"{printable(path)} (the background): {e}") from e

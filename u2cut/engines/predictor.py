@@ -1,0 +1,147 @@
+"""One object that owns the network: photos in, fused maps out."""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from u2cut import saliency, weights
+from u2cut.engines.base import Engine, open_engine
+from u2cut.options import NetworkOptions, WeightsOptions
+
+_SMALLER = (0.8, 0.7)  # of the usual input size: 256 and 224 beside 320
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the network made of a photo: its fused map, (S, S) float32, and the seconds."""
+
+    fused: NDArray[np.float32]
+    seconds: float
+
+
+def find_weights(options: WeightsOptions, *, quiet: bool = False) -> weights.LocalWeights:
+    """Return the file of weights that the options mean.
+
+    Raises:
+        WeightsError: It can't be had.
+    """
+    if options.weights is not None:
+        return weights.local(options.weights)
+    return weights.find(options.model, offline=options.offline, quiet=quiet)
+
+
+class Predictor:
+    """Weights found and made ready to run; safe to call from several threads.
+
+    The engine is made ready in the background: meanwhile photos can be read and prepared.
+
+    Args:
+        options: Which network, and where it runs.
+        quiet: No progress bar while weights are fetched.
+
+    Raises:
+        WeightsError: The weights can't be had.
+    """
+
+    def __init__(self, options: NetworkOptions, *, quiet: bool = False) -> None:
+        found = find_weights(options, quiet=quiet)
+        self.model = found.name
+        self.size = options.size or found.input_size
+        self._batch_size = options.batch_size
+        self._turns = threading.Semaphore(0)
+        self._open_at = partial(self._open, found.path, options)
+        self._others: dict[int, Engine] = {}
+        self._opening_others = threading.Lock()
+        opener = ThreadPoolExecutor(1, "u2cut engine")
+        self._opening = opener.submit(self._first)
+        opener.shutdown(wait=False)
+
+    @staticmethod
+    def _open(path: Path, options: NetworkOptions, size: int) -> Engine:
+        return open_engine(
+            path,
+            engine=options.engine,
+            device=options.device,
+            precision=options.precision,
+            size=size,
+        )
+
+    def _first(self) -> Engine:
+        engine = self._open_at(self.size)
+        self._turns.release(engine.at_once)
+        return engine
+
+    def _engine_for(self, size: int) -> Engine:
+        """Return an engine for inputs of another size, opened when first asked for."""
+        if self.engine.any_size or size == self.size:
+            return self.engine
+        with self._opening_others:
+            if size not in self._others:
+                self._others[size] = self._open_at(size)
+            return self._others[size]
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, as soon as it is ready.
+
+        Raises:
+            WeightsError: The weight file holds neither of the two networks.
+            DeviceError: The device, engine or precision can't be had.
+        """
+        return self._opening.result()
+
+    @property
+    def batch_size(self) -> int:
+        """How many photos `look_at` should be given at once; raises what `engine` raises."""
+        engine = self.engine  # even if it isn't asked: its error is the run's, not a photo's
+        return self._batch_size or engine.batch_size
+
+    @property
+    def at_once(self) -> int:
+        """How many calls of `look_at` do well to overlap."""
+        return self.engine.at_once
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Turn a photo, RGB (H, W, 3) uint8, into the network's input, (3, S, S) float32."""
+        return saliency.prepare(image, self.size)
+
+    def look_at(self, inputs: Sequence[NDArray[np.float32]]) -> list[Looked]:
+        """Return the fused map of each network input."""
+        if not inputs:
+            return []
+        engine = self.engine
+        with self._turns:
+            start = time.perf_counter()
+            fused = engine.predict(np.stack(inputs))
+            seconds = (time.perf_counter() - start) / len(inputs)
+        return [Looked(f, seconds) for f in fused]
+
+    def views(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Look at one photo, RGB (H, W, 3) uint8, mirrored and at smaller input sizes.
+
+        A subject that fills the frame is often lost at the usual size and seen at a smaller one.
+
+        Returns:
+            Fused maps, (S, S) float32 each, S the size of each view.
+        """
+        mirrored = np.ascontiguousarray(self.prepare(image)[:, :, ::-1])
+        maps = [np.ascontiguousarray(self.look_at([mirrored])[0].fused[:, ::-1])]
+        sizes = {round(self.size * share / 32) * 32 for share in _SMALLER} - {0, self.size}
+        if self.engine.precision == "int8":  # is calibrated for one size
+            sizes = set()
+        for size in sorted(sizes, reverse=True):
+            engine = self._engine_for(size)
+            with self._turns:
+                maps.append(engine.predict(saliency.prepare(image, size)[None])[0])
+        return maps
+
+    def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Look at one photo, RGB (H, W, 3) uint8: the fused map, (S, S) float32."""
+        return self.look_at([self.prepare(image)])[0].fused

@@ -1,0 +1,1 @@
+"""The network in the forms that other programs run."""

@@ -1,0 +1,151 @@
+"""Where results go: a file that is whole or not there, or the guarded stdout."""
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from u2cut.console import logger, printable
+from u2cut.errors import OutputError
+from u2cut.files import STD
+from u2cut.files.temporary import Part, clear_dead, settle_folder
+
+_REMEDIES = {
+    errno.EEXIST: "--overwrite replaces it",
+    errno.EACCES: "choose a folder that you may write to with -o",
+    errno.EPERM: "choose a folder that you may write to with -o",
+    errno.ENOTDIR: "a file is where its folder should be",
+    errno.EROFS: "choose a folder that you may write to with -o",
+    errno.ENOSPC: "make room, or choose another disk with -o",
+    errno.EDQUOT: "make room, or choose another disk with -o",
+    errno.EFBIG: "the limit on file sizes is in the way: ulimit -f",
+    errno.EMFILE: "raise the limit with ulimit -n, or use fewer --jobs",
+    errno.ENFILE: "the whole system has too many open files",
+}
+
+
+class Sink:
+    """Writes results; one for a run, safe to use from several threads.
+
+    Args:
+        overwrite: Replace a target that exists; otherwise one that has come into being since
+            the planning is left alone, and writing fails.
+        stdout: The real stdout as ``protect_stdout`` yields it, for results that go there.
+    """
+
+    def __init__(self, *, overwrite: bool, stdout: BinaryIO | None = None) -> None:
+        self._overwrite = overwrite
+        self._stdout = stdout
+        self._lock = threading.Lock()
+        self._parts: set[Part] = set()
+        self._closed = False
+        self._given_up: set[str] = set()
+        self._tidied: set[int] = set()
+        self._made: set[int] = set()
+
+    def tidy(self, target: str) -> None:
+        """Clear what dead runs left half written in a target's folder, once a folder."""
+        folder = _folder_of(target)
+        with self._lock:
+            if target == STD or hash(folder) in self._tidied:
+                return
+            self._tidied.add(hash(folder))
+        cleared = clear_dead(folder)
+        if cleared:
+            logger.info("%s: %d half-written files cleared away", printable(folder), cleared)
+
+    def write(self, target: str, data: bytes) -> None:
+        """Write one result.
+
+        Args:
+            target: A path, or ``STD`` for stdout.
+            data: All of it.
+
+        Raises:
+            OutputError: It couldn't be written; no part of it is left.
+        """
+        if target == STD:
+            if self._stdout is None:
+                raise OutputError("stdout isn't open for pictures here")
+            self._stdout.write(data)
+            return
+        try:
+            folder = self._folder(target)
+            with self._part(folder) as part:
+                part.fill(data)
+                self._publish(part, target)
+            settle_folder(folder)
+        except OSError as e:
+            raise _unwritable(target, e) from e
+
+    def _folder(self, target: str) -> str:
+        """Make the target's folder, once: one that has vanished since is a fault, not a wish."""
+        folder = _folder_of(target)
+        with self._lock:
+            if hash(folder) not in self._made:
+                try:
+                    Path(folder).mkdir(parents=True, exist_ok=True)
+                except FileExistsError as e:  # which here means: by a file in the folder's place
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from e
+                self._made.add(hash(folder))
+        return folder
+
+    @contextmanager
+    def _part(self, folder: str) -> Iterator[Part]:
+        with self._lock:
+            if self._closed:
+                raise InterruptedError("stopped")
+            part = Part(folder)
+            self._parts.add(part)
+        try:
+            with part:
+                yield part
+        finally:
+            with self._lock:
+                self._parts.discard(part)
+
+    def _publish(self, part: Part, target: str) -> None:
+        """Give the part its name; from here on it is a result."""
+        path = Path(target)
+        with self._lock:
+            if self._closed or target in self._given_up:
+                raise InterruptedError("stopped")
+            if self._overwrite:
+                part.path.replace(path)
+                return
+            try:
+                path.hardlink_to(part.path)
+            except FileExistsError:
+                raise
+            except OSError:
+                # No hard links here (FAT, some network folders): next best.
+                if path.is_symlink() or path.exists():
+                    raise FileExistsError(errno.EEXIST, "exists already") from None
+                part.path.replace(path)
+
+    def give_up(self, target: str) -> None:
+        """Write nothing to this target any more, should one come after all."""
+        with self._lock:
+            self._given_up.add(target)
+
+    def abandon(self) -> None:
+        """Stop writing at once, and remove what is half written."""
+        with self._lock:
+            self._closed = True
+            for part in self._parts:
+                part.remove()
+
+
+def _unwritable(target: str, e: OSError) -> OutputError:
+    remedy = _REMEDIES.get(e.errno or 0)
+    reason = e.strerror or str(e)
+    return OutputError(
+        f"{printable(target)}: can't be written ({reason})" + (f"; {remedy}" if remedy else "")
+    )
+
+
+def _folder_of(target: str) -> str:
+    return os.path.dirname(target) or "."  # noqa: PTH120  (a million of them a run)

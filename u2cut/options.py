@@ -1,0 +1,427 @@
+"""What the user asked for: a frozen dataclass a concern, with every default and help text.
+
+The command line makes its options from these fields (see ``u2cut.cli.options``), so that a
+default, a limit or a help text stands in one place. Nothing heavy is imported here.
+"""
+
+import os
+import re
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from u2cut.console import printable
+from u2cut.describe import Options, flag, option
+from u2cut.errors import UsageError
+from u2cut.imaging.formats import Format, parse_format
+from u2cut.notation import Margin, parse_color, parse_margin
+
+MODEL: Final = "U2CUT_MODEL"
+_DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:(\d+|all))?")
+
+
+def model_from_environment() -> str:
+    """Return ``U2CUT_MODEL``, or "auto"."""
+    return os.environ.get(MODEL, "").strip() or "auto"
+
+
+def check_device(name: str) -> None:
+    """Refuse what names no device.
+
+    Raises:
+        UsageError: It is none of auto, cpu, cuda, cuda:N, cuda:all and mps.
+    """
+    if not _DEVICE.fullmatch(name):
+        raise UsageError(
+            f"unknown device {printable(name)!r}: use auto, cpu, cuda, cuda:N, cuda:all or mps"
+        )
+
+
+class Product(StrEnum):
+    """What is made of a photo."""
+
+    CUTOUT = "cutout"
+    MASK = "mask"
+    ALPHA = "alpha"
+    SALIENCY = "saliency"
+    TRIMAP = "trimap"
+
+
+class EngineName(StrEnum):
+    """What runs the network."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
+class Precision(StrEnum):
+    """What the network computes in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class Matting(StrEnum):
+    """How the edge is refined."""
+
+    NONE = "none"
+    FAST = "fast"
+    BEST = "best"
+
+
+@dataclass(frozen=True, slots=True)
+class InputOptions(Options):
+    """Which photos."""
+
+    recursive: bool = field(
+        default=False,
+        metadata=option("Go into folders inside; keep the tree under OUT.", "--recursive", "-r"),
+    )
+    from_file: str | None = field(
+        default=None,
+        metadata=option(
+            "Read inputs from a file, one a line; '-' reads them from stdin.", metavar="LIST"
+        ),
+    )
+    null: bool = field(
+        default=False, metadata=option("The entries of --from-file end with NUL.", "--null", "-0")
+    )
+    max_pixels: int = field(
+        default=300_000_000, metadata=option("Refuse photos with more pixels than this.", min=1)
+    )
+
+    def check(self) -> None:
+        """Refuse --null without a list."""
+        if self.null and self.from_file is None:
+            raise UsageError("--null is about the list of --from-file: name one, or leave it out")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions(Options):
+    """Where results go and how they are written."""
+
+    output: str | None = field(
+        default=None,
+        metadata=option(
+            "A folder, a file (for one input), or '-' for stdout. Without it, stdin goes to "
+            "stdout and files go beside their inputs.",
+            "--output",
+            "-o",
+            metavar="OUT",
+        ),
+    )
+    format: Format | None = field(
+        default=None,
+        metadata=option(
+            "Format of the results; else the ending of OUT says, or it is png.",
+            metavar="|".join(Format),
+            parser=parse_format,
+        ),
+    )
+    quality: int | None = field(
+        default=None,
+        metadata=option("Of webp (100: lossless), avif and jpg.", min=1, max=100, metavar="1..100"),
+    )
+    compression: int | None = field(
+        default=None,
+        metadata=option(
+            "Effort spent on small files: 0 fast, 9 small.", min=0, max=9, metavar="0..9"
+        ),
+    )
+    overwrite: bool = field(default=False, metadata=option("Replace outputs that exist."))
+    skip_existing: bool = field(
+        default=False, metadata=option("Leave inputs alone whose output exists.")
+    )
+    keep_ending: bool = field(
+        default=False, metadata=option("Name the output of a.jpg a.jpg.png instead of a.png.")
+    )
+
+    def check(self) -> None:
+        """Refuse two answers to one question."""
+        if self.overwrite and self.skip_existing:
+            raise UsageError("choose one of --overwrite and --skip-existing")
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOptions(Options):
+    """How a saliency map becomes an alpha matte."""
+
+    matting: Matting = field(
+        default=Matting.FAST,
+        metadata=option(
+            "How the edge is refined to the photo's pixels; best also sees the photo "
+            "mirrored and at smaller input sizes, and takes the least uncertain map."
+        ),
+    )
+    zoom: bool | None = field(
+        default=None,
+        metadata=option(
+            "Look at small subjects a second time, closer.",
+            "--zoom/--no-zoom",
+            shown="with --matting best",
+        ),
+    )
+    threshold: float | None = field(
+        default=None,
+        metadata=option("Make the edge hard: opaque from this alpha on.", min=0.01, max=1.0),
+    )
+    clean: bool = field(default=False, metadata=option("Remove specks and fill holes."))
+    largest: bool = field(default=False, metadata=option("Keep the main subject only."))
+    feather: float = field(
+        default=0.0,
+        metadata=option("Soften the edge by this many pixels of the output.", min=0, max=1000),
+    )
+    erode: int = field(
+        default=0, metadata=option("Move the edge inwards by this many pixels.", min=0, max=1000)
+    )
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether small subjects get a second look."""
+        return self.matting is Matting.BEST if self.zoom is None else self.zoom
+
+
+@dataclass(frozen=True, slots=True)
+class CutoutOptions(Options):
+    """How a cutout looks beside its edge."""
+
+    background: tuple[int, int, int] | None = field(
+        default=None,
+        metadata=option(
+            "Put the subject on a colour: white, #rrggbb or r,g,b.",
+            metavar="COLOR",
+            parser=parse_color,
+        ),
+    )
+    background_image: Path | None = field(
+        default=None,
+        metadata=option("Put the subject on this picture, scaled to cover.", metavar="FILE"),
+    )
+    background_blur: float | None = field(
+        default=None,
+        metadata=option(
+            "Put the subject on the photo itself, blurred by SIGMA pixels.",
+            metavar="SIGMA",
+            min=0.1,
+        ),
+    )
+    crop: Margin | None = field(
+        default=None,
+        metadata=option(
+            "Crop to the subject, with a margin in pixels (20) or percent (5%).",
+            metavar="[MARGIN]",
+            parser=parse_margin,
+        ),
+    )
+    decontaminate: bool = field(
+        default=True,
+        metadata=option(
+            "Take the old background's colour out of the edge.",
+            "--decontaminate/--no-decontaminate",
+        ),
+    )
+    keep_hidden_colours: bool = field(
+        default=False, metadata=option("Keep the photo's colours where the alpha is 0.")
+    )
+
+    def check(self) -> None:
+        """Refuse several backgrounds."""
+        given = (self.background, self.background_image, self.background_blur)
+        if sum(choice is not None for choice in given) > 1:
+            raise UsageError("choose one of --background, --background-image and --background-blur")
+
+    @property
+    def has_background(self) -> bool:
+        """Whether the result is opaque."""
+        return any(
+            choice is not None
+            for choice in (self.background, self.background_image, self.background_blur)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MaskOptions(Options):
+    """Which kind of mask."""
+
+    alpha: bool = field(
+        default=False, metadata=option("Write the alpha matte instead of a hard mask.")
+    )
+    saliency: bool = field(
+        default=False,
+        metadata=option("Write the network's map as it is, stretched to full contrast."),
+    )
+    trimap: bool = field(
+        default=False, metadata=option("Write background 0, unknown 128, subject 255.")
+    )
+    invert: bool = field(default=False, metadata=option("Exchange subject and background."))
+
+    def check(self) -> None:
+        """Refuse several kinds."""
+        if self.alpha + self.saliency + self.trimap > 1:
+            raise UsageError("choose one of --alpha, --saliency and --trimap")
+
+    @property
+    def product(self) -> Product:
+        """What is made."""
+        if self.alpha:
+            return Product.ALPHA
+        if self.saliency:
+            return Product.SALIENCY
+        return Product.TRIMAP if self.trimap else Product.MASK
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsOptions(Options):
+    """Which network."""
+
+    model: str = field(
+        default_factory=model_from_environment,
+        metadata=option(
+            "Weights by name (see 'u2cut weights list'), or auto: u2net if it is here or can be "
+            "fetched, else the bundled u2netp. U2CUT_MODEL changes the default.",
+            metavar="NAME",
+            shown="auto",
+        ),
+    )
+    weights: Path | None = field(
+        default=None, metadata=option("Use this weights file instead of --model.", metavar="FILE")
+    )
+    offline: bool = field(
+        default=False, metadata=option("Download nothing. U2CUT_OFFLINE=1 says the same.")
+    )
+
+    def check(self) -> None:
+        """Refuse a name beside a file."""
+        if self.weights is not None and self.model != model_from_environment():
+            raise UsageError("choose one of --model and --weights")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions(WeightsOptions):
+    """Which network runs, and on what."""
+
+    engine: EngineName = field(
+        default=EngineName.AUTO,
+        metadata=option(
+            "What runs the network: openvino is the fastest on a CPU, and an extra.",
+        ),
+    )
+    device: str = field(
+        default="auto",
+        metadata=option(
+            "Where it runs: auto, cpu, cuda, cuda:N, cuda:all or mps.", metavar="DEVICE"
+        ),
+    )
+    precision: Precision = field(
+        default=Precision.AUTO,
+        metadata=option("What it computes in; int8 with openvino only."),
+    )
+    batch_size: int | None = field(
+        default=None,
+        metadata=option("Photos in a forward pass.", min=1, shown="what suits the device"),
+    )
+    size: int | None = field(
+        default=None,
+        metadata=option(
+            "Side of the network's input in pixels.", min=32, max=4096, shown="what suits the model"
+        ),
+    )
+
+    def check(self) -> None:
+        """Refuse what names no device, too."""
+        WeightsOptions.check(self)
+        check_device(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions(Options):
+    """How a run behaves."""
+
+    jobs: int | None = field(
+        default=None,
+        metadata=option(
+            "Threads that decode and encode.",
+            "--jobs",
+            "-j",
+            min=1,
+            max=256,
+            shown="one a core, up to 8",
+        ),
+    )
+    timeout: float = field(
+        default=600.0,
+        metadata=option(
+            "Give up on a photo when reading it, or finishing it, takes longer than this.",
+            metavar="SECONDS",
+            min=0.1,
+            shown="600",
+        ),
+    )
+    journal: Path | None = field(
+        default=None,
+        metadata=option(
+            "Append a line of JSON for each input to FILE, as soon as it is done.", metavar="FILE"
+        ),
+    )
+    resume_from: Path | None = field(
+        default=None,
+        metadata=option(
+            "Leave alone what this journal says is done, and what exists; go on writing to it.",
+            metavar="FILE",
+        ),
+    )
+    json: bool = field(
+        default=False, metadata=option("Write a line of JSON for each input to stdout, in order.")
+    )
+    quiet: bool = field(default=False, metadata=option("Say nothing but errors.", "--quiet", "-q"))
+    verbose: bool = field(
+        default=False,
+        metadata=option("Say what is used and why, and where the time goes.", "--verbose", "-v"),
+    )
+
+    def check(self) -> None:
+        """Refuse to be quiet and to speak."""
+        if self.quiet and self.verbose:
+            raise UsageError("choose one of --quiet and --verbose")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions(Options):
+    """What is made of a photo, and how it looks."""
+
+    product: Product = Product.CUTOUT
+    invert: bool = False
+    edge: EdgeOptions = EdgeOptions()
+    cutout: CutoutOptions = CutoutOptions()
+
+    def check(self) -> None:
+        """Refuse options of the edge where the product has none."""
+        if self.product not in (Product.SALIENCY, Product.TRIMAP):
+            return
+        # The trimap is that of the map that the matte would be made of.
+        allowed = {"matting", "zoom"} if self.product is Product.TRIMAP else set()
+        edge = self.edge
+        if edge.matting is Matting.NONE:
+            edge = replace(edge, matting=EdgeOptions().matting)
+        for declared in fields(EdgeOptions):
+            if declared.name not in allowed and getattr(edge, declared.name) != declared.default:
+                raise UsageError(
+                    f"{flag(declared)} is about the alpha matte; leave it out with --{self.product}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """All that ``u2cut remove`` or ``u2cut mask`` was told."""
+
+    inputs: tuple[str, ...]
+    input: InputOptions
+    output: OutputOptions
+    render: RenderOptions
+    network: NetworkOptions
+    run: RunOptions

@@ -33,7 +33,7 @@ def rows(command: object) -> Iterator[str]:
         flags.sort(key=lambda flag: flag.startswith("--"))
         names = ", ".join(f"`{flag}`" for flag in flags)
         value = f" `{parameter.metavar}`".replace("|", "\\|") if parameter.metavar else ""
-        default = parameter.to_info_dict()["default"]
+        default = parameter.default
         shown = str(default)
         if isinstance(parameter.show_default, str):
             shown = parameter.show_default

@@ -80,7 +80,7 @@ def test_a_name_that_is_no_utf8_can_be_shown() -> None:
 def test_a_progress_bar_shows_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
     with console.progress(3, unit="photo") as bar:
         bar.update()
-        bar.set_postfix_str("x")
+        bar.show("x")
     assert capsys.readouterr().err == ""
 
 

@@ -92,7 +92,9 @@ def test_a_faint_map_gives_an_empty_product_of_the_right_shape(product: Product)
 def test_cropping_an_empty_result_leaves_the_whole_photo() -> None:
     from u2cut.notation import Margin
 
-    cutout = cutout_of(disc_map() * 0.2, cutout=CutoutOptions(crop=Margin(0, False)))
+    cutout = cutout_of(
+        disc_map() * 0.2, cutout=CutoutOptions(crop=True, crop_margin=Margin(5, False))
+    )
     assert cutout.pixels().shape == (96, 128, 4)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from u2cut import options as declared
-from u2cut.cli.evaluation import EvalOptions
+from u2cut.cli.evaluate import EvalOptions
 from u2cut.describe import Options, option
 from u2cut.errors import UsageError
 from u2cut.options import (

@@ -181,7 +181,7 @@ def test_best_sees_the_photo_mirrored_and_at_smaller_sizes(engine: str, disc: Pa
         ({"erode": -3}, "--erode"),
         ({"jobs": 0}, "--jobs"),
         ({"background": "no colour"}, "no colour"),
-        ({"crop": 3, "colour": 4}, "no option"),
+        ({"colour": 4}, "no option"),
     ],
 )
 def test_wrong_options_are_refused_before_weights_are_looked_for(options, said) -> None:

@@ -87,17 +87,11 @@ class _Formatter(logging.Formatter):
 
 
 class _StderrHandler(logging.Handler):
-    """Writes above a progress bar, if one is on the terminal, instead of through it."""
+    """Writes to whatever stderr is now: above a progress bar, if one is on the terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            line = self.format(record)
-            if "tqdm" in sys.modules:
-                from tqdm import tqdm
-
-                tqdm.write(line, file=sys.stderr)
-            else:
-                sys.stderr.write(line + "\n")
+            sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
         except (OSError, ValueError):
             pass  # a closed stderr must not cost a photo
@@ -123,10 +117,10 @@ def printable(text: object) -> str:
 class Progress(Protocol):
     """A progress bar's face."""
 
-    def update(self, n: int = 1) -> bool | None:
+    def update(self, n: int = 1) -> None:
         """Move on by ``n``."""
 
-    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+    def show(self, text: str) -> None:
         """Show a short text behind the bar."""
 
 
@@ -134,7 +128,7 @@ class _NoProgress:
     def update(self, n: int = 1) -> None:
         pass
 
-    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+    def show(self, text: str) -> None:
         pass
 
 
@@ -153,15 +147,7 @@ def progress(
     if quiet or not sys.stderr.isatty():
         yield _NoProgress()
         return
-    from tqdm import tqdm
+    from u2cut.progress import Bar
 
-    with tqdm(
-        total=total,
-        unit=unit,
-        desc=label,
-        unit_scale=unit == "B",
-        unit_divisor=1024 if unit == "B" else 1000,
-        dynamic_ncols=True,
-        file=sys.stderr,
-    ) as bar:
+    with Bar(total, unit, label or "") as bar:
         yield bar

@@ -18,7 +18,7 @@ from u2cut.imaging.crop import subject_box
 from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.encode import encode
 from u2cut.imaging.formats import WRITTEN, format_of, parse_format
-from u2cut.notation import parse_color
+from u2cut.notation import Margin, parse_color
 from u2cut.options import InputOptions, Matting, Product, RenderOptions
 
 
@@ -180,8 +180,9 @@ class Cutout:
     def _cutout_pixels(self, backdrop: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         options = self._options.cutout
         window = np.s_[:, :]
-        if options.crop is not None:
-            window = subject_box(self.alpha, options.crop) or window
+        if options.crop:
+            margin = options.crop_margin or Margin(0, percent=False)
+            window = subject_box(self.alpha, margin) or window
         colours, alpha = self.foreground[window], self.alpha[window]
         if options.background is not None:
             return composite.over(colours, alpha, options.background)

@@ -59,6 +59,8 @@ class Options:
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    # The panels of the help: which one begins at which field.
+    PANELS: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
         """Check every field, then the rules.

@@ -6,10 +6,11 @@ default, a limit or a help text stands in one place. Nothing heavy is imported h
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from u2cut.console import printable
 from u2cut.describe import Options, flag, option
@@ -78,6 +79,8 @@ class Matting(StrEnum):
 class InputOptions(Options):
     """Which photos."""
 
+    PANELS: ClassVar[Mapping[str, str]] = {"recursive": "Input"}
+
     recursive: bool = field(
         default=False,
         metadata=option("Go into folders inside; keep the tree under OUT.", "--recursive", "-r"),
@@ -105,6 +108,8 @@ class InputOptions(Options):
 class OutputOptions(Options):
     """Where results go and how they are written."""
 
+    PANELS: ClassVar[Mapping[str, str]] = {"output": "Output"}
+
     output: str | None = field(
         default=None,
         metadata=option(
@@ -118,8 +123,9 @@ class OutputOptions(Options):
     format: Format | None = field(
         default=None,
         metadata=option(
-            "Format of the results; else the ending of OUT says, or it is png.",
-            metavar="|".join(Format),
+            f"Format of the results: {', '.join(Format)}; else the ending of OUT says, or it is "
+            "png.",
+            metavar="FORMAT",
             parser=parse_format,
         ),
     )
@@ -150,6 +156,8 @@ class OutputOptions(Options):
 @dataclass(frozen=True, slots=True)
 class EdgeOptions(Options):
     """How a saliency map becomes an alpha matte."""
+
+    PANELS: ClassVar[Mapping[str, str]] = {"matting": "Edges"}
 
     matting: Matting = field(
         default=Matting.FAST,
@@ -190,6 +198,8 @@ class EdgeOptions(Options):
 class CutoutOptions(Options):
     """How a cutout looks beside its edge."""
 
+    PANELS: ClassVar[Mapping[str, str]] = {"background": "Output"}
+
     background: tuple[int, int, int] | None = field(
         default=None,
         metadata=option(
@@ -210,12 +220,15 @@ class CutoutOptions(Options):
             min=0.1,
         ),
     )
-    crop: Margin | None = field(
+    crop: bool = field(default=False, metadata=option("Crop the result to the subject."))
+    crop_margin: Margin | None = field(
         default=None,
         metadata=option(
-            "Crop to the subject, with a margin in pixels (20) or percent (5%).",
-            metavar="[MARGIN]",
+            "What --crop leaves around the subject: pixels (20), or percent of its longer side "
+            "(5%).",
+            metavar="MARGIN",
             parser=parse_margin,
+            shown="0",
         ),
     )
     decontaminate: bool = field(
@@ -248,6 +261,8 @@ class CutoutOptions(Options):
 class MaskOptions(Options):
     """Which kind of mask."""
 
+    PANELS: ClassVar[Mapping[str, str]] = {"alpha": "Output"}
+
     alpha: bool = field(
         default=False, metadata=option("Write the alpha matte instead of a hard mask.")
     )
@@ -278,6 +293,8 @@ class MaskOptions(Options):
 @dataclass(frozen=True, slots=True)
 class WeightsOptions(Options):
     """Which network."""
+
+    PANELS: ClassVar[Mapping[str, str]] = {"model": "Network"}
 
     model: str = field(
         default_factory=model_from_environment,
@@ -341,6 +358,8 @@ class NetworkOptions(WeightsOptions):
 @dataclass(frozen=True, slots=True)
 class RunOptions(Options):
     """How a run behaves."""
+
+    PANELS: ClassVar[Mapping[str, str]] = {"jobs": "Run"}
 
     jobs: int | None = field(
         default=None,

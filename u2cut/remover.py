@@ -54,6 +54,8 @@ class RemoverOptions(TypedDict, total=False):
     background: str | tuple[int, int, int] | None
     background_image: str | os.PathLike[str] | None
     background_blur: float | None
+    crop: bool
+    crop_margin: str | None
 
 
 class Remover:
@@ -80,6 +82,8 @@ class Remover:
         background: A colour ("white", "#fff", "r,g,b" or RGB) that ``save`` puts the subject on.
         background_image: A picture to put it on instead.
         background_blur: Put it on the photo itself, blurred by this many pixels.
+        crop: Crop what ``save`` writes to the subject.
+        crop_margin: What that leaves around it: "20" pixels, or "5%" of its longer side.
         jobs: Threads of ``remove_many`` beside the caller's; None is one a core, up to 8.
 
     Raises:

@@ -75,12 +75,13 @@ def test_background_blur_keeps_the_subject_sharp(u2cut: Run, disc: Path) -> None
     assert (result[48, 64] == photo[48, 64]).all()
 
 
-@pytest.mark.parametrize(("margin", "more"), [((), 0), (("8",), 8), (("5px",), 5)])
+@pytest.mark.parametrize(
+    ("margin", "more"), [((), 0), (("--crop-margin", "8"), 8), (("--crop-margin", "5px"), 5)]
+)
 def test_crop_leaves_the_subject_and_its_margin(
     u2cut: Run, disc: Path, margin: tuple[str, ...], more: int
 ) -> None:
     out = disc.with_name("out.png")
-    # The photo comes after --crop: it must not be taken for the margin.
     assert u2cut("remove", "--crop", *margin, disc, "-o", out).code == 0
     height, width = opened(out).shape[:2]
     assert abs(height - (64 + 2 * more)) < 16

@@ -159,19 +159,23 @@ def test_the_end_leaves_out_no_exit_handler_thread_or_buffer() -> None:
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [
-        (("u2cut", "re"), ["plain,remove", "plain,report"]),
-        (("u2cut", "remove", "--mat"), ["plain,--matting"]),
-        (("u2cut", "remove", "--matting", ""), ["plain,none", "plain,fast", "plain,best"]),
-        (("u2cut", "remove", "ca"), ["file,ca"]),
-        (("u2cut", "remove", "-o", "ou"), ["file,ou"]),
-        (("u2cut", "weights", "ver"), ["plain,verify"]),
+        (("u2cut", "re"), ["remove", "report"]),
+        (("u2cut", "remove", "--mat"), ["--matting"]),
+        (("u2cut", "remove", "--matting", ""), ["none", "fast", "best"]),
+        (("u2cut", "remove", "--model", "u2netp"), ["u2netp"]),
+        (("u2cut", "remove", "--format", "t"), ["tiff"]),
+        (("u2cut", "remove", "--device", "cuda"), ["cuda", "cuda:0", "cuda:all"]),
+        (("u2cut", "train", "--init", "u2net_"), ["u2net_human_seg"]),
+        (("u2cut", "weights", "path", "a"), ["auto"]),
+        (("u2cut", "weights", "ver"), ["verify"]),
+        (("u2cut", "remove", "ca"), []),  # left to the shell, which completes files
     ],
 )
-def test_the_shell_completes_commands_options_values_and_files(
+def test_the_shell_completes_commands_options_and_values(
     typed: tuple[str, ...], completed: list[str]
 ) -> None:
     environment = {
-        "_U2CUT_COMPLETE": "bash_complete",
+        "_U2CUT_COMPLETE": "complete_bash",
         "COMP_WORDS": " ".join(typed),
         "COMP_CWORD": str(len(typed) - 1),
     }
@@ -184,3 +188,28 @@ def test_the_shell_completes_commands_options_values_and_files(
         check=True,
     )
     assert done.stdout.split() == completed
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_a_shell_is_shown(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "u2cut", "--show-completion", shell],
+        env=os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "_U2CUT_COMPLETE" in done.stdout
+
+
+def test_the_completion_is_installed_where_the_shell_reads_it(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "u2cut", "--install-completion", "bash"],
+        env=os.environ
+        | {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert "u2cut" in (tmp_path / ".bashrc").read_text()

@@ -139,9 +139,12 @@ def test_a_journal_that_can_not_be_written_stops_the_run(
     listed.write_text("\n".join([f"{tmp_path}/missing{'x' * 100}{i}.jpg" for i in range(40)]))
     out = tmp_path / "out"
     assert (
-        fork_server.run("remove", "--from-file", listed, *BUNDLED, "-o", out, "--journal", journal) == 4
+        fork_server.run("remove", "--from-file", listed, *BUNDLED, "-o", out, "--journal", journal)
+        == 4
     )
-    assert f"{journal}: the journal can't be written (No space left on device)" in fork_server.stderr
+    assert (
+        f"{journal}: the journal can't be written (No space left on device)" in fork_server.stderr
+    )
     assert 2 < len(list(lines(journal))) < 40
 
 

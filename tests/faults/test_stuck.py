@@ -45,7 +45,9 @@ def test_a_folder_with_pipes_loops_and_links_that_lead_nowhere_is_gone_through(
         assert f"{name}.jpg: is left out" in fork_server.stderr
 
 
-def test_a_background_without_end_is_refused(fork_server: ForkServer, noise: Path, tmp_path: Path) -> None:
+def test_a_background_without_end_is_refused(
+    fork_server: ForkServer, noise: Path, tmp_path: Path
+) -> None:
     command = ("remove", noise / "00.jpg", *BUNDLED, "-o", tmp_path / "a.png")
     assert fork_server.run(*command, "--background-image", "/dev/zero") == 3
     assert "/dev/zero (the background): is a device" in fork_server.stderr

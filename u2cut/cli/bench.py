@@ -4,10 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from u2cut import console
-from u2cut.cli.options import takes
+from u2cut.cli.options import Json, Photos, Verbose, examples, takes
 from u2cut.errors import InputError, system_reason
 from u2cut.options import NetworkOptions
 
@@ -15,15 +13,18 @@ if TYPE_CHECKING:
     from u2cut.batch.bench import Benchmark
 
 
-@click.command
-@click.argument("photos", metavar="[PHOTOS]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Write JSON instead of the table.")
-@click.option("--verbose", "-v", is_flag=True, help="Say which settings can't be had, and why.")
+EXAMPLES = examples("u2cut bench", "u2cut bench my-photos/*.jpg --device cpu")
+
+
 @takes(NetworkOptions)
 def bench(
-    network: NetworkOptions, *, photos: tuple[Path, ...], as_json: bool, verbose: bool
+    network: NetworkOptions,
+    *,
+    photos: Photos = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Measure where a photo's time goes, and which settings would help.
+    """Measure where a photo's time goes.
 
     PHOTOS are some like yours; without them, one is made up. Times decoding, the network, matting
     and encoding one after the other, and then the settings that could be chosen instead. In a
@@ -33,7 +34,7 @@ def bench(
     with console.protect_stdout() as stdout:
         from u2cut.batch import bench as b
 
-        data = [(str(path), _read(path)) for path in photos]
+        data = [(str(path), _read(path)) for path in photos or []]
         with console.progress(b.steps(network), unit="setting") as bar:
             found = b.measure(data or [("", b.example_photo())], network, bar)
         stdout.write((_as_json(found) if as_json else _table(found)).encode() + b"\n")

@@ -7,9 +7,8 @@ import os
 import platform
 import sys
 
-import click
-
 from u2cut import console
+from u2cut.cli.options import Json, examples
 from u2cut.version import __version__
 
 _LIBRARIES = ("torch", "openvino", "nncf", "opencv-python-headless", "pillow", "numpy")
@@ -23,10 +22,14 @@ _EXTRAS = {
 }
 
 
-@click.command
-@click.option("--json", "as_json", is_flag=True, help="Write JSON instead of a table.")
-def info(*, as_json: bool) -> None:
-    """Show versions, devices, engines, extras, the cache and the weights that are here."""
+EXAMPLES = examples("u2cut info", "u2cut info --json")
+
+
+def info(*, as_json: Json = False) -> None:
+    """Show what u2cut finds on this machine.
+
+    Versions, devices, engines, extras, the cache, and the weights that are here.
+    """
     with console.protect_stdout() as stdout:
         facts = _facts()
         text = json.dumps(facts, indent=2) if as_json else _table(facts)

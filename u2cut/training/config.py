@@ -5,10 +5,11 @@ option of ``u2cut train`` and a key of its TOML file (``configfile``). Nothing
 heavy is imported here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from u2cut.describe import Options, option
 from u2cut.errors import UsageError
@@ -51,6 +52,17 @@ class Precision(StrEnum):
 @dataclass(frozen=True, slots=True)
 class TrainConfig(Options):
     """What ``u2cut train`` does; each field's text is its option's help."""
+
+    PANELS: ClassVar[Mapping[str, str]] = {
+        "data": "Data",
+        "model": "Network",
+        "steps": "Length",
+        "resize": "Augmentation",
+        "loss_weights": "Loss",
+        "optimizer": "Optimisation",
+        "device": "Machine",
+        "eval_every": "Record",
+    }
 
     # Data
     data: list[Path] = field(

@@ -94,7 +94,7 @@ def _train(
             stop = team.agree(asked_to_stop())
             done = state.step == steps
             if report and (stop or done or state.step % config.log_every == 0):
-                bar.set_postfix_str(report.log(learning_rate))
+                bar.show(report.log(learning_rate))
             if report and (done or state.step % config.eval_every == 0):
                 report.evaluate(_autocast(config, team))
             if stop or done or state.step % config.save_every == 0:

@@ -1,4 +1,4 @@
-"""``u2cut remove`` and ``u2cut mask``: options in, pictures out."""
+"""What ``u2cut remove`` and ``u2cut mask`` share: plan, refuse, run, and the exit code."""
 
 import gc
 import json
@@ -7,83 +7,32 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
 from u2cut import console, weights
 from u2cut.batch.plan import Plan, plan
-from u2cut.cli.options import Text, takes
 from u2cut.errors import OutputError, UsageError
 from u2cut.files import STD
 from u2cut.imaging.formats import Format
-from u2cut.options import (
-    BatchOptions,
-    CutoutOptions,
-    EdgeOptions,
-    InputOptions,
-    MaskOptions,
-    NetworkOptions,
-    OutputOptions,
-    Product,
-    RenderOptions,
-    RunOptions,
-)
+from u2cut.options import BatchOptions, Product, RunOptions
 
 if TYPE_CHECKING:
     from u2cut.batch.journal import Journal
     from u2cut.batch.result import Result
 
-_inputs = click.argument("inputs", metavar="[INPUTS]...", nargs=-1, type=Text())
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[INPUTS]...",
+        help="Photos, folders, patterns, or '-' for stdin.",
+        show_default=False,
+    ),
+]
 
 
-@click.command
-@_inputs
-@takes(InputOptions, OutputOptions, CutoutOptions, EdgeOptions, NetworkOptions, RunOptions)
-def remove(
-    input_: InputOptions,
-    output: OutputOptions,
-    cutout: CutoutOptions,
-    edge: EdgeOptions,
-    network: NetworkOptions,
-    run: RunOptions,
-    *,
-    inputs: tuple[str, ...],
-) -> None:
-    """Cut the subject out of photos.
-
-    INPUTS are photos, folders, patterns, or '-' for stdin. Writes PNG cutouts with a soft alpha,
-    or puts the subject on another background.
-    """
-    render = RenderOptions(Product.CUTOUT, edge=edge, cutout=cutout)
-    options = BatchOptions(inputs, input_, output, render, network, run)
-    _run(options, label="cutout")
-
-
-@click.command
-@_inputs
-@takes(InputOptions, OutputOptions, MaskOptions, EdgeOptions, NetworkOptions, RunOptions)
-def mask(
-    input_: InputOptions,
-    output: OutputOptions,
-    kind: MaskOptions,
-    edge: EdgeOptions,
-    network: NetworkOptions,
-    run: RunOptions,
-    *,
-    inputs: tuple[str, ...],
-) -> None:
-    """Write masks: where the subject is.
-
-    INPUTS are photos, folders, patterns, or '-' for stdin. Writes grey pictures of the photo's
-    size, hard at 0.5; or the alpha matte, the network's saliency map, or the trimap.
-    """
-    render = RenderOptions(kind.product, kind.invert, edge=edge)
-    options = BatchOptions(inputs, input_, output, render, network, run)
-    _run(options, label="mask")
-
-
-def _run(options: BatchOptions, *, label: str) -> None:
+def run_batch(options: BatchOptions, *, label: str) -> None:
     """Plan, refuse what must be refused, run, and exit with the run's code."""
     console.configure_logging(quiet=options.run.quiet, verbose=options.run.verbose)
     if options.network.weights is not None:

@@ -4,12 +4,12 @@ import importlib.util
 import os
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import click
+import typer
 
 from u2cut import console
-from u2cut.cli.options import takes
+from u2cut.cli.options import Quiet, Verbose, examples, takes
 from u2cut.console import printable
 from u2cut.errors import OutputError, UsageError
 from u2cut.training.config import TrainConfig, check_data
@@ -18,42 +18,43 @@ from u2cut.training.configfile import read_config
 CONFIG = "config.toml"
 
 
-@click.command
-@click.option(
-    "--out",
-    metavar="RUN",
-    type=click.Path(path_type=Path),
-    help="Folder of the run: checkpoints, weights, curves.",
+EXAMPLES = examples(
+    "u2cut train --data my-photos/ --val-split 0.1 --model u2netp --init u2netp --out run/",
+    "u2cut train --resume --out run/",
+    "torchrun --nproc-per-node 4 -m u2cut train --config run/config.toml --out again/",
 )
-@click.option(
-    "--config",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="TOML file of options, such as another run's config.toml; what is given on the command "
-    "line replaces what it says.",
-)
-@click.option(
-    "--resume", is_flag=True, help="Go on with the run in --out after its last checkpoint."
-)
-@click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
-@click.option("--verbose", "-v", is_flag=True, help="Say what is done.")
+
+
 @takes(TrainConfig)
-@click.pass_context
 def train(
-    context: click.Context,
     options: TrainConfig,
     *,
-    out: Path | None,
-    config: Path | None,
-    resume: bool,
-    quiet: bool,
-    verbose: bool,
+    context: typer.Context,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "--output", "-o", metavar="RUN", help="Folder of the run: weights, curves."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file of options, such as another run's config.toml; what is given on the "
+            "command line replaces what it says.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --out after its last checkpoint.")
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train U²-Net, or fine-tune it on your own photos.
 
     Writes the weights (model.safetensors, for --weights), their card, checkpoints, metrics.jsonl,
     pictures of the progress, and config.toml, which repeats the run. The defaults are the
-    published recipe. On several GPUs: torchrun --nproc-per-node N -m u2cut train ...
+    published recipe.
     """
     console.configure_logging(quiet=quiet, verbose=verbose)
     if out is None:
@@ -72,7 +73,7 @@ def train(
         run(recipe, out, resume=resume, quiet=quiet)
 
 
-def _given(context: click.Context, options: TrainConfig) -> dict[str, Any]:
+def _given(context: typer.Context, options: TrainConfig) -> dict[str, Any]:
     """Return the options that stand on the command line, not the defaults."""
     sources = {f.name: context.get_parameter_source(f.name) for f in fields(options)}
     return {

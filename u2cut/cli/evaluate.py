@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from u2cut import console, weights
-from u2cut.cli.options import takes
+from u2cut.cli.options import examples, takes
 from u2cut.console import printable
 from u2cut.datasets import pairs as data
 from u2cut.describe import Options, option
@@ -124,7 +122,13 @@ class EvalOptions(Options):
             raise UsageError("choose one of --quiet and --verbose")
 
 
-@click.command
+EXAMPLES = examples(
+    "u2cut eval --data DUTS-TE/ --model u2net",
+    "u2cut eval --data ECSSD/ --pred other-tool/ --markdown",
+    "u2cut eval --data val/ --weights run/model.safetensors --plots plots/ --worst 12",
+)
+
+
 @takes(EvalOptions, NetworkOptions)
 def evaluate(options: EvalOptions, network: NetworkOptions) -> None:
     """Score a network on photos with known masks.

@@ -1,0 +1,41 @@
+"""``u2cut remove``: photos in, cutouts out."""
+
+from u2cut.cli.batch import Inputs, run_batch
+from u2cut.cli.options import examples, takes
+from u2cut.options import (
+    BatchOptions,
+    CutoutOptions,
+    EdgeOptions,
+    InputOptions,
+    NetworkOptions,
+    OutputOptions,
+    Product,
+    RenderOptions,
+    RunOptions,
+)
+
+EXAMPLES = examples(
+    "u2cut remove photo.jpg -o cutout.png",
+    "u2cut remove shop/ -r -o white/ --background white --crop --crop-margin 5% --format jpg",
+    "curl -s https://example.com/a.jpg | u2cut remove - > a.png",
+)
+
+
+@takes(InputOptions, OutputOptions, CutoutOptions, EdgeOptions, NetworkOptions, RunOptions)
+def remove(
+    input_: InputOptions,
+    output: OutputOptions,
+    cutout: CutoutOptions,
+    edge: EdgeOptions,
+    network: NetworkOptions,
+    run: RunOptions,
+    *,
+    inputs: Inputs = None,
+) -> None:
+    """Cut the subject out of photos.
+
+    Writes PNG cutouts with a soft alpha, or puts the subject on another background.
+    """
+    render = RenderOptions(Product.CUTOUT, edge=edge, cutout=cutout)
+    options = BatchOptions(tuple(inputs or ()), input_, output, render, network, run)
+    run_batch(options, label="cutout")

@@ -13,9 +13,12 @@ from u2cut.errors import OutputError, system_reason
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+    from u2cut.progress import Bar
+
 logger = logging.getLogger("u2cut")
 # Between information and a warning: shown unless --quiet, and nothing is wrong.
 NOTICE = 25
+_bars: "list[Bar]" = []  # those on the terminal, the innermost last
 
 
 def claim_standard_streams() -> None:
@@ -87,12 +90,16 @@ class _Formatter(logging.Formatter):
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to whatever stderr is now: above a progress bar, if one is on the terminal."""
+    """Writes above a progress bar, if one is on the terminal, instead of through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stderr.write(self.format(record) + "\n")
-            sys.stderr.flush()
+            line = self.format(record)
+            if _bars:
+                _bars[-1].write(line)
+            else:
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
         except (OSError, ValueError):
             pass  # a closed stderr must not cost a photo
 
@@ -150,4 +157,8 @@ def progress(
     from u2cut.progress import Bar
 
     with Bar(total, unit, label or "") as bar:
-        yield bar
+        _bars.append(bar)
+        try:
+            yield bar
+        finally:
+            _bars.remove(bar)

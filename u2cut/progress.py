@@ -34,7 +34,7 @@ class _Speed(ProgressColumn):
 
 
 class Bar:
-    """A bar on stderr; what is logged meanwhile appears above it.
+    """A bar on stderr.
 
     Args:
         total: How many units there will be; None when nobody knows.
@@ -57,6 +57,7 @@ class Bar:
             TextColumn("{task.fields[text]}"),
             console=Console(file=sys.stderr),
             redirect_stdout=False,
+            redirect_stderr=False,
             expand=True,
         )
         self._task = self._progress.add_task(label, total=total, text="")
@@ -68,6 +69,10 @@ class Bar:
     def show(self, text: str) -> None:
         """Show a short text behind the bar."""
         self._progress.update(self._task, text=text)
+
+    def write(self, line: str) -> None:
+        """Print a line above the bar, however long it is."""
+        self._progress.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def __enter__(self) -> Self:
         self._progress.start()

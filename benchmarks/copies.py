@@ -19,7 +19,7 @@ from u2cut.batch.bench import example_photo
 from u2cut.imaging.composite import cutout
 from u2cut.imaging.decode import decode
 from u2cut.imaging.encode import encode
-from u2cut.saliency import prepare
+from u2cut.saliency import preprocess
 
 T = TypeVar("T")
 _SIZE = 320
@@ -59,7 +59,7 @@ def main() -> None:
     small_map = np.full((_SIZE, _SIZE), 0.5, np.float32)
     small_alpha = matting.alpha_matte(small, small_map, "best")
     encode(cutout(matting.foreground(small, small_alpha), small_alpha), "png")
-    prepare(small, _SIZE)
+    preprocess(small, _SIZE)
 
     data = example_photo(options.megapixels)
     rows, columns = np.mgrid[:_SIZE, :_SIZE] - _SIZE / 2
@@ -67,7 +67,7 @@ def main() -> None:
     height, width = decode(data, max_pixels=10**9).image.shape[:2]
     table = Table(height * width)
     image = table.stage("decode", 3, lambda: decode(data, max_pixels=10**9).image)
-    table.stage("network input", 0, lambda: prepare(image, _SIZE))
+    table.stage("network input", 0, lambda: preprocess(image, _SIZE))
     for method in ("none", "best", "fast"):
         alpha = table.stage(
             f"alpha, {method}", 4, lambda m=method: matting.alpha_matte(image, saliency, m)

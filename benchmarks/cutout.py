@@ -111,7 +111,7 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float
     return seconds, usage.ru_maxrss / unit
 
 
-def prepare(stage: Stage, network: str, photos: int) -> None:
+def preprocess(stage: Stage, network: str, photos: int) -> None:
     """Write the weights, their ONNX, a photo of 12 megapixels and a folder of 6.
 
     Run in a process of its own: a child's peak memory is at least that of its parent at the fork.
@@ -150,7 +150,7 @@ def compare(name: str, rembg: str, runs: int, photos: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         stage = Stage(Path(scratch), Path(scratch) / f"{situation.network}.safetensors")
         preparing = multiprocessing.get_context("spawn").Process(
-            target=prepare, args=(stage, situation.network, photos)
+            target=preprocess, args=(stage, situation.network, photos)
         )
         preparing.start()
         preparing.join()

@@ -76,7 +76,7 @@ def onnx_runtime(setting: Setting) -> Run:
     return lambda batch: session.run(None, {"photo": batch})[0][:, 0]
 
 
-def prepare(name: str, setting: Setting) -> Run:
+def preprocess(name: str, setting: Setting) -> Run:
     if name == TORCH:
         return published(setting)
     if name == ONNX_RUNTIME:
@@ -95,7 +95,7 @@ def contend(name: str, setting: Setting, line: Connection) -> None:
     from u2cut.errors import DeviceError
 
     try:
-        run = prepare(name, setting)
+        run = preprocess(name, setting)
     except DeviceError as e:
         line.send(str(e))
         return

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from u2cut.datasets.pairs import find_pairs
 
 GRID = 64  # cells on each side, in which rectangles are looked for
-APART = 2  # cells between a ground and the subject
-SMALLEST = 100  # pixels, the shorter side of a ground
+APART = 2  # cells between a background and the subject
+SMALLEST = 100  # pixels, the shorter side of a background
 LONGEST = 2.5  # times the shorter side
 
 
@@ -54,7 +54,7 @@ def largest_empty(taken: NDArray[np.bool_], height: int, width: int) -> tuple[in
 
 
 def main() -> None:
-    """Cut a ground from every photo that has one."""
+    """Cut a background from every photo that has one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("sets", type=Path, nargs="+")
@@ -75,7 +75,7 @@ def main() -> None:
         name = f"{pair.group}-{pair.image.stem}.jpg"
         cv2.imwrite(str(arguments.out / name), photo, [cv2.IMWRITE_JPEG_QUALITY, 95])
         written += 1
-    sys.stdout.write(f"{written} grounds\n")
+    sys.stdout.write(f"{written} backgrounds\n")
 
 
 if __name__ == "__main__":

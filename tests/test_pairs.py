@@ -44,7 +44,7 @@ def test_sets_of_one_name_are_told_apart_by_the_folder_around_them(tmp_path):
 
 def test_every_file_without_a_partner_is_named(tmp_path):
     make(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg", "masks/c.png", "masks/d.png")
-    with pytest.raises(DataError, match="3 files") as error:
+    with pytest.raises(DataError, match="3 invalid files") as error:
         find_pairs([tmp_path])
     for line in ("images/a.jpg: no mask", "images/b.jpg: no mask", "masks/d.png: no photo"):
         assert line in str(error.value)

@@ -12,7 +12,7 @@ import torch
 from pictures import EXAMPLES
 from PIL import Image
 
-from u2cut.saliency import prepare
+from u2cut.saliency import preprocess
 from u2cut.weights import cache, download_from, registry
 from u2cut.weights.load import load_network
 
@@ -57,7 +57,7 @@ def check(path: Path, original: Path) -> None:
     session = onnxruntime.InferenceSession(original, providers=["CPUExecutionProvider"])
     network = load_network(path)
     for photo in PHOTOS:
-        batch = prepare(np.asarray(Image.open(photo).convert("RGB")), 320)[None]
+        batch = preprocess(np.asarray(Image.open(photo).convert("RGB")), 320)[None]
         expected = session.run(None, {session.get_inputs()[0].name: batch})[0]
         with torch.inference_mode():
             found = network(torch.from_numpy(batch))[0].sigmoid().numpy()

@@ -32,9 +32,9 @@ def published(network: U2Net, photo: np.ndarray) -> np.ndarray:
 
 def ours(network: U2Net, photo: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
-        x = torch.from_numpy(saliency.prepare(photo, 320)[None])
+        x = torch.from_numpy(saliency.preprocess(photo, 320)[None])
         fused = torch.sigmoid(network(x)[0])[0, 0].numpy()
-    grown = saliency.enlarge(saliency.normalise(fused), photo.shape[:2])
+    grown = saliency.upsample(saliency.normalise(fused), photo.shape[:2])
     return np.rint(grown * 255)
 
 
@@ -60,7 +60,7 @@ def test_maps_agree_with_the_published_pipeline(
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5000), (5000, 3), (320, 320), (31, 640)])
 def test_any_shape_is_squashed_to_the_networks_size(shape: tuple[int, int]) -> None:
     photo = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
-    prepared = saliency.prepare(photo, 64)
+    prepared = saliency.preprocess(photo, 64)
     assert prepared.shape == (3, 64, 64)
     assert prepared.dtype == np.float32
     assert np.isfinite(prepared).all()
@@ -68,7 +68,7 @@ def test_any_shape_is_squashed_to_the_networks_size(shape: tuple[int, int]) -> N
 
 
 def test_a_black_photo_is_no_division_by_zero() -> None:
-    prepared = saliency.prepare(np.zeros((50, 70, 3), np.uint8), 32)
+    prepared = saliency.preprocess(np.zeros((50, 70, 3), np.uint8), 32)
     assert prepared[0] == pytest.approx(-0.485 / 0.229)
 
 
@@ -81,9 +81,9 @@ def test_fine_stripes_average_out_instead_of_aliasing() -> None:
 
 def test_a_faint_map_means_no_subject() -> None:
     faint = np.random.default_rng(0).uniform(0, 0.25, (32, 32)).astype(np.float32)
-    assert saliency.restore(faint) is None
+    assert saliency.to_saliency(faint) is None
     faint[10:20, 10:20] = 0.9
-    restored = saliency.restore(faint)
+    restored = saliency.to_saliency(faint)
     assert restored is not None
     assert restored.min() == 0
     assert restored.max() == 1
@@ -96,4 +96,4 @@ def test_a_flat_map_is_not_stretched_to_noise() -> None:
 def test_a_photo_of_the_networks_own_size_is_only_normalised() -> None:
     photo = disc_photo(64, 64)
     expected = (photo / photo.max() - saliency.MEAN) / saliency.STD
-    assert saliency.prepare(photo, 64).transpose(1, 2, 0) == pytest.approx(expected, abs=1e-5)
+    assert saliency.preprocess(photo, 64).transpose(1, 2, 0) == pytest.approx(expected, abs=1e-5)

@@ -65,16 +65,16 @@ class Cutout:
     @cached_property
     def _map(self) -> NDArray[np.float32] | None:
         """The saliency map at the network's resolution or finer; None without a subject."""
-        first = maps.restore(self._fused)
+        first = maps.to_saliency(self._fused)
         if first is None or int(np.ptp(self.photo.image)) <= 2:
             return None  # an even picture has no subject, whatever the network dreams up
         if self._options.edge.matting is Matting.BEST:
-            others = (maps.restore(fused) for fused in self._network.views(self.photo.image))
+            others = (maps.to_saliency(fused) for fused in self._network.views(self.photo.image))
             seen = [first, *(other for other in others if other is not None)]
             first = min(seen, key=maps.uncertainty)
-        if not self._options.edge.looks_again:
+        if not self._options.edge.refines_by_zoom:
             return first
-        return matting.second_look(self.photo.image, first, self._network.fused_map)
+        return matting.refine_by_zoom(self.photo.image, first, self._network.fused_map)
 
     @property
     def has_subject(self) -> bool:
@@ -84,7 +84,7 @@ class Cutout:
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
         """The network's map as it is, (H, W) float32 in [0, 1], min-max normalised."""
-        return maps.enlarge(maps.normalise(self._fused), self.shape)
+        return maps.upsample(maps.normalise(self._fused), self.shape)
 
     @cached_property
     def trimap(self) -> NDArray[np.uint8]:

@@ -189,7 +189,7 @@ class EdgeOptions(Options):
     )
 
     @property
-    def looks_again(self) -> bool:
+    def refines_by_zoom(self) -> bool:
         """Whether small subjects get a second look."""
         return self.matting is Matting.BEST if self.zoom is None else self.zoom
 

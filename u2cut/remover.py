@@ -12,7 +12,7 @@ from u2cut.batch.stages import Ready, flow, worker_count
 from u2cut.console import printable
 from u2cut.cutout import Cutout
 from u2cut.describe import Options
-from u2cut.engines.predictor import Looked, Predictor
+from u2cut.engines.predictor import Prediction, Predictor
 from u2cut.errors import InputError, U2cutError, UsageError
 from u2cut.files.read import read
 from u2cut.imaging.decode import Frame, decode
@@ -161,11 +161,11 @@ class Remover:
 
         def first(photo: "Photo") -> Ready[Frame]:
             frame = frame_of(photo)
-            return Ready(frame, self._predictor.prepare(frame.image))
+            return Ready(frame, self._predictor.preprocess(frame.image))
 
-        def last(_: "Photo", frame: Frame, looked: Looked | None) -> Cutout:
-            assert looked is not None
-            cutout = Cutout(frame, looked.fused, self._render, self._predictor)
+        def last(_: "Photo", frame: Frame, prediction: Prediction | None) -> Cutout:
+            assert prediction is not None
+            cutout = Cutout(frame, prediction.fused, self._render, self._predictor)
             _ = cutout.foreground  # the work is done here, beside the network
             return cutout
 

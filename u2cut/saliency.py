@@ -65,7 +65,7 @@ def _rest_of_sigma(full: int, reduced: int, size: int) -> float:
     return math.sqrt(max(0.0, whole * whole - done)) / k
 
 
-def prepare(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+def preprocess(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     """Turn a photo into the network's input.
 
     Args:
@@ -105,7 +105,7 @@ def normalise(fused: NDArray[np.float32]) -> NDArray[np.float32]:
     return (fused - low) / (high - low)
 
 
-def restore(fused: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def to_saliency(fused: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Turn a fused map into a saliency map, unless the photo has no subject.
 
     Args:
@@ -129,7 +129,7 @@ def uncertainty(saliency: NDArray[np.float32]) -> float:
     return float(np.minimum(saliency, 1 - saliency).sum()) / area if area else math.inf
 
 
-def enlarge(saliency: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+def upsample(saliency: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Resize a saliency map bilinearly to (height, width)."""
     if saliency.shape == shape:
         return saliency

@@ -9,7 +9,7 @@ from pictures import Outcome
 from u2cut.batch.journal import Identities, Journal, finished, lines
 from u2cut.batch.plan import Job
 from u2cut.batch.result import Result
-from u2cut.batch.summary import tally
+from u2cut.batch.summary import summarise_journal
 from u2cut.errors import InputError, OutputError
 
 Run = Callable[..., Outcome]
@@ -82,7 +82,7 @@ def test_two_runs_do_not_write_one_journal_at_once(tmp_path: Path) -> None:
 
 
 def test_a_tally_counts_each_input_once_by_its_last_try(journal: Path) -> None:
-    total = tally(journal)
+    total = summarise_journal(journal)
     assert (total.runs, total.ok, total.skipped, total.failed, total.left) == (2, 2, 1, 1, 1)
     assert [(r.error, r.count, r.example) for r in total.reasons] == [("is broken", 1, "d")]
     assert total.started <= total.ended
@@ -93,9 +93,9 @@ def test_errors_that_differ_in_names_and_numbers_only_are_one_reason(tmp_path: P
         for i in range(50):
             error = f"out/{i}\\n.jpg: can't be written (No space left, {i} bytes)"
             journal.add(failed(f"{i}\n.jpg", error))
-    (reason,) = tally(tmp_path / "j").reasons
+    (reason,) = summarise_journal(tmp_path / "j").reasons
     assert (reason.error, reason.count) == ("can't be written (No space left, 0 bytes)", 50)
-    assert tally(tmp_path / "j").left == 50
+    assert summarise_journal(tmp_path / "j").left == 50
 
 
 def test_ten_thousand_photos_take_no_room_for_their_names(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_run_goes_on_from_its_journal(u2cut: Run, disc: Path, photo: Path) -> 
     assert [json.loads(line)["input"] for line in result.out.splitlines()] == [str(bad)]
     assert not (folder / "out" / "disc.png").exists()
     assert u2cut(*arguments, "--resume-from", journal, "--json") == Outcome(0, b"", "")
-    assert tally(journal).ok == 3
+    assert summarise_journal(journal).ok == 3
 
 
 def test_what_the_journal_misses_but_exists_is_skipped(
@@ -138,7 +138,7 @@ def test_what_the_journal_misses_but_exists_is_skipped(
         "remove", disc, photo, "-o", out, "--resume-from", old, "--journal", new, "--json"
     )
     assert [json.loads(line)["status"] for line in result.out.splitlines()] == ["skipped"] * 2
-    assert tally(new).skipped == 2
+    assert summarise_journal(new).skipped == 2
 
 
 def test_report_sums_up(u2cut: Run, journal: Path) -> None:

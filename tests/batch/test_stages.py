@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from u2cut.batch.stages import Ready, flow
-from u2cut.engines.predictor import Looked
+from u2cut.engines.predictor import Prediction
 
 
 class Doubler:
@@ -18,12 +18,12 @@ class Doubler:
         self.at_once = at_once
         self.batches: list[int] = []
 
-    def look_at(self, inputs: Sequence[NDArray[np.float32]]) -> list[Looked]:
+    def predict(self, inputs: Sequence[NDArray[np.float32]]) -> list[Prediction]:
         if inputs:
             self.batches.append(len(inputs))
         if any(float(i[0]) == 13 for i in inputs):
             raise MemoryError("13")
-        return [Looked(2 * i, 0.0) for i in inputs]
+        return [Prediction(2 * i, 0.0) for i in inputs]
 
 
 def ready(item: int) -> Ready[int]:
@@ -33,11 +33,11 @@ def ready(item: int) -> Ready[int]:
     return Ready(item, None if item % 10 == 4 else np.array([item], np.float32))
 
 
-def finished(item: int, photo: int, looked: Looked | None) -> float:
+def finished(item: int, photo: int, prediction: Prediction | None) -> float:
     time.sleep(0.0005 * (item % 3))
     if item == 9:
         raise ValueError("9")
-    return float(looked.fused[0]) if looked else -1.0
+    return float(prediction.fused[0]) if prediction else -1.0
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -76,9 +76,9 @@ def test_a_batch_is_on_its_way_before_the_last_one_is_back() -> None:
     both = threading.Barrier(2)
 
     class Slow(Doubler):
-        def look_at(self, inputs: Sequence[NDArray[np.float32]]) -> list[Looked]:
+        def predict(self, inputs: Sequence[NDArray[np.float32]]) -> list[Prediction]:
             both.wait(10)  # for the other batch
-            return super().look_at(inputs)
+            return super().predict(inputs)
 
     network = Slow(batch_size=2, at_once=2)
     outcomes = flow(range(100, 108), first=ready, predictor=network, last=finished, workers=2)
@@ -91,9 +91,9 @@ def test_reading_overlaps_with_the_network() -> None:
     reading = threading.Event()
 
     class Waits(Doubler):
-        def look_at(self, inputs: Sequence[NDArray[np.float32]]) -> list[Looked]:
+        def predict(self, inputs: Sequence[NDArray[np.float32]]) -> list[Prediction]:
             assert reading.wait(10), "nothing was read while the network ran"
-            return super().look_at(inputs)
+            return super().predict(inputs)
 
     def read(item: int) -> Ready[int]:
         if item:

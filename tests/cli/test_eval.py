@@ -222,7 +222,7 @@ def test_plots_without_matplotlib_are_refused_before_any_work(ecssd, tmp_path, c
 def test_missing_maps_are_all_named(ecssd, tmp_path, capfd):
     ran("--data", ecssd, "--pred", tmp_path, code=7)
     err = capfd.readouterr().err
-    assert "3 files at fault" in err
+    assert "3 invalid files" in err
     assert all(f"images/{i}.jpg: no map" in err for i in range(3))
 
 

@@ -17,7 +17,7 @@ TINY = [
     "--model=u2netp", "--steps=2", "--batch-size=2", "--resize=64", "--crop=0", "--workers=0",
 ]  # fmt: skip
 
-# Every option of the recipe, with a value that is not its default.
+# Every option of the resolved, with a value that is not its default.
 OPTIONS = {
     "--data-weight": ("data_weight", "1.5", [1.5]),
     "--val-split": ("val_split", "0.3", 0.3),
@@ -81,15 +81,15 @@ def trained(tmp_path_factory):
 
 
 def test_every_option_reaches_the_recipe(trained):
-    recipe = read_config(trained / "run/config.toml")
-    assert {field: recipe[field] for field, _, _ in OPTIONS.values()} == {
+    resolved = read_config(trained / "run/config.toml")
+    assert {field: resolved[field] for field, _, _ in OPTIONS.values()} == {
         field: value for field, _, value in OPTIONS.values()
     }
-    assert recipe["data"] == [trained / "mugs"]
-    assert recipe["unlabelled"] == [trained / "mugs/images"]
-    assert recipe["backgrounds"] == [trained / "mugs/images"]
-    assert recipe["loss_weights"] == pytest.approx([1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6])
-    left = {f.name for f in fields(TrainConfig)} - set(recipe) - {"images", "masks", "val_names"}
+    assert resolved["data"] == [trained / "mugs"]
+    assert resolved["unlabelled"] == [trained / "mugs/images"]
+    assert resolved["backgrounds"] == [trained / "mugs/images"]
+    assert resolved["loss_weights"] == pytest.approx([1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6])
+    left = {f.name for f in fields(TrainConfig)} - set(resolved) - {"images", "masks", "val_names"}
     assert not left
 
 
@@ -107,8 +107,8 @@ def test_the_command_line_goes_before_the_file(trained, tmp_path):
     arguments = ["train", "--config", config, "--out", str(tmp_path / "run"), "--steps", "1"]
     weights = str(trained / "run/model.safetensors")
     assert run([*arguments, "--quiet", "--init", weights]) == ExitCode.OK
-    recipe = read_config(tmp_path / "run/config.toml")
-    assert (recipe["steps"], recipe["init"], recipe["seed"]) == (1, weights, 3)
+    resolved = read_config(tmp_path / "run/config.toml")
+    assert (resolved["steps"], resolved["init"], resolved["seed"]) == (1, weights, 3)
 
 
 def test_the_weights_are_used_like_any_other(trained, tmp_path, photo):

@@ -1,4 +1,4 @@
-"""``u2cut weights``: data on stdout, words on stderr, exit code 5 when weights can't be had."""
+"""``u2cut weights``: data on stdout, words on stderr, exit code 5 for weights that are missing."""
 
 import hashlib
 import json

@@ -68,7 +68,7 @@ def test_the_smaller_views_are_opened_once_where_they_need_an_engine(
 
 def test_the_mirrored_view_is_turned_back(monkeypatch: pytest.MonkeyPatch) -> None:
     views, _ = predict_views(monkeypatch, 96, any_size=True)
-    assert np.array_equal(views[0], Predictor.prepare(_Sized(96), PHOTO)[0])
+    assert np.array_equal(views[0], Predictor.preprocess(_Sized(96), PHOTO)[0])
 
 
 def test_int8_is_calibrated_for_one_size_and_keeps_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from u2cut.datasets.pairs import find_pairs
 from u2cut.errors import DataError
 from u2cut.evaluation.evaluate import Fault, Judged, find_maps, judge_folder, judge_network
 from u2cut.evaluation.metrics import score
-from u2cut.saliency import enlarge, prepare
+from u2cut.saliency import preprocess, upsample
 
 
 @pytest.fixture
@@ -34,21 +34,21 @@ class BrightnessNetwork:
     def __init__(self):
         self.batches = []
 
-    def prepare(self, image):
-        return prepare(image, 32)
+    def preprocess(self, image):
+        return preprocess(image, 32)
 
-    def look_at(self, inputs):
+    def predict(self, inputs):
         self.batches.append(len(inputs))
-        return [Looked(1 / (1 + np.exp(-5 * (x[0] - x[0].mean())))) for x in inputs]
+        return [Prediction(1 / (1 + np.exp(-5 * (x[0] - x[0].mean())))) for x in inputs]
 
 
-class Looked:
+class Prediction:
     def __init__(self, fused):
         self.fused = fused
 
 
 def draw(frame, fused):
-    return enlarge(fused, frame.image.shape[:2])
+    return upsample(fused, frame.image.shape[:2])
 
 
 def test_maps_in_files_are_scored_in_order(pairs, tmp_path):
@@ -126,7 +126,7 @@ def test_maps_lie_in_a_folder_or_in_one_of_the_sets_name(pairs, tmp_path):
 def test_every_missing_map_is_named(pairs, tmp_path):
     for i in (2, 5):
         (tmp_path / f"set/maps/{i}.png").unlink()
-    with pytest.raises(DataError, match="2 files") as error:
+    with pytest.raises(DataError, match="2 invalid files") as error:
         find_maps(pairs, tmp_path / "set/maps")
     assert "images/2.png: no map" in str(error.value)
     assert "images/5.png: no map" in str(error.value)

@@ -10,7 +10,7 @@ import pytest
 from u2cut.datasets.pairs import Pair
 from u2cut.evaluation.evaluate import Judged
 from u2cut.evaluation.metrics import score
-from u2cut.evaluation.summary import Tally, Worst
+from u2cut.evaluation.summary import RunningMeans, Worst
 
 
 def photos(count):
@@ -23,17 +23,17 @@ def photos(count):
 
 
 def test_the_greatest_f_is_that_of_the_mean_precision_and_recall():
-    tally = Tally()
+    means = RunningMeans()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         oracle = py_sod_metrics.Fmeasure()
     for saliency, truth in photos(6):
-        tally.add(score(saliency, truth))
+        means.add(score(saliency, truth))
         oracle.step(saliency, truth)
     results = oracle.get_results()
     precision, recall = results["pr"]["p"], results["pr"]["r"]
     best = (1.3 * precision * recall / (0.3 * precision + recall)).max()
-    means = tally.means()
+    means = means.means()
     assert means.photos == 6
     assert means.max_f == pytest.approx(best, abs=1e-9)
     assert means.scores.mean_f == pytest.approx(results["fm"]["curve"].mean(), abs=1e-9)
@@ -41,7 +41,7 @@ def test_the_greatest_f_is_that_of_the_mean_precision_and_recall():
 
 
 def test_joined_sets_have_the_means_of_all_their_photos():
-    one, other, both = Tally(), Tally(), Tally()
+    one, other, both = RunningMeans(), RunningMeans(), RunningMeans()
     for i, (saliency, truth) in enumerate(photos(5)):
         photo = score(saliency, truth)
         (one if i < 2 else other).add(photo)
@@ -57,11 +57,11 @@ def test_a_set_of_masks_brings_no_mattes_into_the_whole():
     cv2.circle(mask, (30, 30), 20, 255, -1)
     cv2.circle(smooth, (30, 30), 20, 255, -1, lineType=cv2.LINE_AA)
     soft = cv2.GaussianBlur(mask, (0, 0), 4)
-    masks, mattes, whole = Tally(), Tally(), Tally()
+    masks, mattes, whole = RunningMeans(), RunningMeans(), RunningMeans()
     masks.add(score(mask, smooth))
     mattes.add(score(mask, soft))
-    for tally in (masks, mattes):
-        whole.join(tally)
+    for means in (masks, mattes):
+        whole.join(means)
     assert (whole.means().photos, whole.means().mattes) == (2, 1)
     assert whole.means().matte == mattes.means().matte
 
@@ -72,12 +72,12 @@ def test_one_soft_truth_makes_mattes_of_all_with_smooth_edges():
     smooth = np.zeros_like(mask)
     cv2.circle(smooth, (30, 30), 20, 255, -1, lineType=cv2.LINE_AA)
     soft = cv2.GaussianBlur(mask, (0, 0), 4)
-    tally = Tally()
-    tally.add(score(mask, mask))
-    tally.add(score(mask, smooth))
-    assert (tally.means().mattes, tally.means().matte) == (0, None)
-    tally.add(score(mask, soft))
-    means = tally.means()
+    means = RunningMeans()
+    means.add(score(mask, mask))
+    means.add(score(mask, smooth))
+    assert (means.means().mattes, means.means().matte) == (0, None)
+    means.add(score(mask, soft))
+    means = means.means()
     assert (means.photos, means.mattes) == (3, 2)
     expected = sum(np.abs(mask.astype(float) - t).sum() for t in (smooth, soft)) / 255 / 1000 / 2
     assert means.matte.sad == pytest.approx(expected, rel=1e-5)

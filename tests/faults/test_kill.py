@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fork_server import ForkServer
 
-from u2cut.batch.summary import tally
+from u2cut.batch.summary import summarise_journal
 
 BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch", "--jobs", "2")
 
@@ -53,7 +53,7 @@ def kill_and_go_on(
     parts = len(list(out.glob(".*"))) if out.exists() else 0
 
     resume = resume and journal.exists()
-    recorded = tally(journal).ok if journal.exists() else 0
+    recorded = summarise_journal(journal).ok if journal.exists() else 0
     assert recorded <= len(left), "the journal claims no more than there is"
     how = ("--resume-from", journal) if resume else ("--skip-existing",)
     fork_server.start(*command, *how)
@@ -90,7 +90,6 @@ def test_a_hundred_random_kills(
 
 WRITES_AND_DIES = """
 import os, signal, sys
-from u2cut.batch.plan import Job
 from u2cut.files.sink import Sink
 moment, target = sys.argv[1:]
 real = getattr(os, moment)

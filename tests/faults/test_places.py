@@ -13,7 +13,7 @@ from fork_server import ForkServer
 from pictures import opened
 
 from u2cut.batch.journal import lines
-from u2cut.batch.summary import tally
+from u2cut.batch.summary import summarise_journal
 
 BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch", "--keep-hidden-colours")
 Mount = Callable[..., None]
@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_stops_the_run_and_room_lets_it_go_on(
     assert fork_server.run(*command, "--journal", journal) == 4
     assert "No space left on device" in fork_server.stderr
     assert f"--resume-from {journal}" in fork_server.stderr
-    found = tally(journal)
+    found = summarise_journal(journal)
     assert 1 <= found.ok == len(names(out))
     assert found.failed == 10
     assert f"{found.left} left" in fork_server.stderr.replace("are left", "left")
@@ -67,7 +67,11 @@ def test_a_disk_that_is_full_stops_the_run_and_room_lets_it_go_on(
     mount("remount,size=20m")
     assert fork_server.run(*command, "--resume-from", journal) == 0, fork_server.stderr
     assert names(out) == [f"{i:02}.png" for i in range(20)]
-    assert (tally(journal).ok, tally(journal).failed, tally(journal).left) == (20, 0, 0)
+    assert (
+        summarise_journal(journal).ok,
+        summarise_journal(journal).failed,
+        summarise_journal(journal).left,
+    ) == (20, 0, 0)
 
 
 def test_a_limit_on_file_sizes_is_named_and_leaves_nothing(

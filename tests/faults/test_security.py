@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from fork_server import ForkServer
 
+from u2cut.files.temporary import TemporaryFile
+
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = sorted((ROOT / "u2cut").rglob("*.py"))
 BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch")
@@ -97,11 +99,10 @@ def test_a_run_writes_into_its_output_its_journal_and_the_cache_only(
 
 
 def test_names_of_half_written_files_can_not_be_guessed(tmp_path: Path) -> None:
-    from u2cut.files.temporary import Part
 
     seen = set()
     for _ in range(100):
-        with Part(str(tmp_path)) as part:
+        with TemporaryFile(str(tmp_path)) as part:
             seen.add(part.path.name)
             assert part.path.stat().st_nlink == 1
     assert len(seen) == 100

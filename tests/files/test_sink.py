@@ -5,7 +5,7 @@ import pytest
 
 from u2cut.errors import OutputError
 from u2cut.files.sink import Sink
-from u2cut.files.temporary import Part
+from u2cut.files.temporary import TemporaryFile
 
 
 def names(folder: Path) -> list[str]:
@@ -60,7 +60,7 @@ def test_half_written_files_of_dead_runs_are_cleared_those_of_living_ones_kept(
     (tmp_path / ".aaaaaaaaaaaaaaaa.u2cut-part").symlink_to(tmp_path / "a link")
     os.mkfifo(tmp_path / ".bbbbbbbbbbbbbbbb.u2cut-part")
     kept = set(names(tmp_path)) - {dead.name, ".bbbbbbbbbbbbbbbb.u2cut-part"}
-    with Part(str(tmp_path)) as living:
+    with TemporaryFile(str(tmp_path)) as living:
         living.fill(b"half")
         Sink(overwrite=False).tidy(str(tmp_path / "a.png"))
         assert set(names(tmp_path)) == kept | {living.path.name}

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from u2cut.matting import second_look
+from u2cut.matting import refine_by_zoom
 from u2cut.matting.zoom import subject_boxes
 
 Photo = NDArray[np.uint8]
@@ -35,7 +35,7 @@ def error(saliency: Map, photo: Photo) -> float:
 def test_small_subjects_come_out_finer(centres: list[tuple[int, int]]) -> None:
     photo = landscape(*centres)
     first = bright_look(photo)
-    merged = second_look(photo, first, bright_look)
+    merged = refine_by_zoom(photo, first, bright_look)
     assert error(merged, photo) < 0.5 * error(first, photo)
 
 
@@ -60,9 +60,9 @@ def test_a_large_subject_needs_no_second_look() -> None:
     first = bright_look(photo)
 
     def never(_: Photo) -> Map:
-        raise AssertionError("looked again")
+        raise AssertionError("prediction again")
 
-    assert second_look(photo, first, never) is first
+    assert refine_by_zoom(photo, first, never) is first
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -71,7 +71,7 @@ def test_a_second_look_that_disagrees_does_not_count(value: float) -> None:
     first = bright_look(photo)
     broken = np.full((SIZE, SIZE), value, np.float32)
     broken[:10] = 1 - value
-    assert second_look(photo, first, lambda _: broken) is first
+    assert refine_by_zoom(photo, first, lambda _: broken) is first
 
 
 def test_what_the_first_look_ruled_out_stays_out() -> None:
@@ -83,4 +83,4 @@ def test_what_the_first_look_ruled_out_stays_out() -> None:
         seen[:8, :8] = 1
         return seen
 
-    assert error(second_look(photo, first, also_the_corner), photo) < 0.5 * error(first, photo)
+    assert error(refine_by_zoom(photo, first, also_the_corner), photo) < 0.5 * error(first, photo)

@@ -18,10 +18,10 @@ def smooth_noise(size, seed=0):
     return cv2.GaussianBlur(noise, (0, 0), 4).round().astype(np.uint8)
 
 
-def run(config, photo, mask, seed=0, ground=None, known=None):
-    known = np.full_like(mask, 255) if known is None else known
+def run(config, photo, mask, seed=0, background=None, valid=None):
+    valid = np.full_like(mask, 255) if valid is None else valid
     rng = np.random.default_rng(seed)
-    return augment(photo, mask, known, ground=ground, config=config, rng=rng)
+    return augment(photo, mask, valid, background=background, config=config, rng=rng)
 
 
 def test_the_published_recipe_crops_whole_pixels():
@@ -50,17 +50,17 @@ def test_photo_and_mask_move_together():
     grey = smooth_noise(100)[:, :, 0]
     config = replace(RICH, color_jitter=0, degrade=0)
     for seed in range(10):
-        photo, mask, known = run(config, np.repeat(grey[:, :, None], 3, 2), grey, seed)
+        photo, mask, valid = run(config, np.repeat(grey[:, :, None], 3, 2), grey, seed)
         assert np.array_equal(photo[:, :, 2], mask)
-        assert (known == 255).all()
+        assert (valid == 255).all()
 
 
 def test_what_is_unknown_moves_with_the_photo():
-    known = np.full((100, 100), 255, np.uint8)
-    known[30:60, 20:70] = 0
+    valid = np.full((100, 100), 255, np.uint8)
+    valid[30:60, 20:70] = 0
     config = replace(RICH, color_jitter=0, degrade=0)
     for seed in range(5):
-        photo, _, seen = run(config, np.repeat(known[:, :, None], 3, 2), known, seed, known=known)
+        photo, _, seen = run(config, np.repeat(valid[:, :, None], 3, 2), valid, seed, valid=valid)
         assert np.array_equal(photo[:, :, 0], seen)
 
 
@@ -85,10 +85,10 @@ def test_zoom_and_stretch_change_areas_as_told():
 
 
 def test_a_pasted_subject_keeps_its_pixels_and_gets_the_ground_around_it():
-    subject, ground = np.full((64, 64, 3), 200, np.uint8), np.full((64, 64, 3), 50, np.uint8)
+    subject, background = np.full((64, 64, 3), 200, np.uint8), np.full((64, 64, 3), 50, np.uint8)
     mask = np.zeros((64, 64), np.uint8)
     mask[20:40, 20:40] = 255
-    out = paste(subject, mask, ground, np.random.default_rng(0))
+    out = paste(subject, mask, background, np.random.default_rng(0))
     assert (out[24:36, 24:36] == 200).all()
     assert (out[:14] == 50).all()
 
@@ -100,7 +100,7 @@ def test_a_pasted_subject_is_not_mirrored_at_the_edge():
     config = replace(PLAIN, resize=100, crop=0, scale=0.5)
     for seed in range(20):
         zoom = 1 + 0.5 * np.random.default_rng(seed).uniform(-1, 1)
-        shown = run(config, photo, mask, seed, ground=photo)[1]
+        shown = run(config, photo, mask, seed, background=photo)[1]
         assert shown.sum() / 255 <= 800 * zoom**2 * 1.05
 
 

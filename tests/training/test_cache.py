@@ -36,12 +36,12 @@ def test_photos_are_rgb_and_masks_beside_them(tmp_path, pair):
     assert cache.photo(0)[5, 40].tolist() == [30, 20, 10]
     assert cache.photo(0)[5, 5].tolist() == [0, 0, 0]
     assert cache.mask(0)[[0, 35, 50], 7].tolist() == [255, 128, 0]
-    assert (cache.known(0) == 255).all()
+    assert (cache.valid(0) == 255).all()
 
 
 def test_the_ignored_value_is_unknown(tmp_path, pair):
     cache = cache_pairs(tmp_path / "cache", [pair], 64, ignore=128)
-    assert cache.known(0)[[31, 32, 39, 40], 7].tolist() == [255, 0, 0, 255]
+    assert cache.valid(0)[[31, 32, 39, 40], 7].tolist() == [255, 0, 0, 255]
 
 
 def test_photos_are_squashed_to_the_size_asked_for(tmp_path, pair):
@@ -141,8 +141,8 @@ def test_an_unwritable_place_is_an_output_error(tmp_path, pair):
 
 def test_a_real_set_goes_through(tmp_path, make_set):
     pairs = find_pairs([make_set(count=3)])
-    photo, mask, known = read_example(pairs[0], None)
+    photo, mask, valid = read_example(pairs[0], None)
     assert photo.shape == (70, 90, 3)
-    assert mask.shape == known.shape == (70, 90)
+    assert mask.shape == valid.shape == (70, 90)
     with pytest.raises(DataError, match="nowhere"):
         read_example(Pair("set/x", tmp_path / "nowhere.png", pairs[0].mask), None)

@@ -41,7 +41,7 @@ shares = st.floats(0, 0.9, allow_subnormal=False)
     )
 )
 def test_a_recipe_survives_the_way_through_its_file(tmp_path_factory, config):
-    file = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    file = tmp_path_factory.mktemp("config_file") / "config_file.toml"
     file.write_text(format_config(config), "utf-8")
     assert replace(TrainConfig(), **read_config(file)) == config
 
@@ -61,14 +61,14 @@ def test_a_recipe_survives_the_way_through_its_file(tmp_path_factory, config):
     ],
 )
 def test_a_file_with_a_wrong_entry_is_refused_by_name(tmp_path, text, said):
-    file = tmp_path / "recipe.toml"
+    file = tmp_path / "config_file.toml"
     file.write_text(text)
     with pytest.raises(DataError, match=said):
         read_config(file)
 
 
 def test_whole_numbers_do_for_fractions(tmp_path):
-    file = tmp_path / "recipe.toml"
+    file = tmp_path / "config_file.toml"
     file.write_text("lr = 1\npaste = [0, 1]")
     assert read_config(file) == {"lr": 1.0, "paste": [0.0, 1.0]}
 

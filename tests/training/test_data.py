@@ -71,7 +71,7 @@ def test_every_file_at_fault_is_named(tmp_path, make_set):
     spoil(folder)
     with pytest.raises(DataError) as caught:
         load(tmp_path, data=[folder])
-    for name in ("images/000.png", "masks/001.png", "images/002.png", "--skip-bad", "3 files"):
+    for name in ("images/000.png", "masks/001.png", "images/002.png", "--skip-bad", "3 invalid files"):
         assert name in str(caught.value)
 
 
@@ -87,7 +87,7 @@ def test_files_at_fault_can_be_skipped_but_not_silently(tmp_path, make_set, capl
 def test_backgrounds_are_read(tmp_path, make_set):
     folder = make_set("a", 3)
     data = load(tmp_path, data=[folder], backgrounds=[folder / "images"], paste=[1.0])
-    assert [len(g) for g in data.grounds] == [3]
+    assert [len(g) for g in data.backgrounds] == [3]
 
 
 @pytest.mark.parametrize("changes", [{"data_weight": [0.0]}, {"val_split": 0.9}])

@@ -57,10 +57,10 @@ def test_with_a_mask_the_nearest_view_is_learnt() -> None:
 
 
 def test_a_teacher_that_sees_something_else_does_not_overrule_the_mask() -> None:
-    mask, known = mask_of(box(0, 20)), EVERYTHING.copy()
-    known[:, 18:22] = False
-    target = choose([box(40, 60)], mask, known)
-    assert np.array_equal(target[known], mask[known])
+    mask, valid = mask_of(box(0, 20)), EVERYTHING.copy()
+    valid[:, 18:22] = False
+    target = choose([box(40, 60)], mask, valid)
+    assert np.array_equal(target[valid], mask[valid])
     assert not target[20:40, 18:20].any()  # where the mask is unknown, the teacher's word stands
 
 
@@ -108,15 +108,15 @@ def test_the_share_weighs_the_losses_to_teacher_and_mask(share: float) -> None:
     rng = np.random.default_rng(0)
     target = rng.integers(0, 256, (8, 8)).astype(np.uint8)
     mask = (rng.integers(0, 2, (8, 8)) * 255).astype(np.uint8)
-    known = np.full((8, 8), 255, np.uint8)
-    known[0] = 0
-    mixed = torch.from_numpy(mix(target, mask, known, share)[1:] / 255.0)
+    valid = np.full((8, 8), 255, np.uint8)
+    valid[0] = 0
+    mixed = torch.from_numpy(mix(target, mask, valid, share)[1:] / 255.0)
     logits = torch.randn(7, 8, dtype=torch.float64)
     loss = torch.nn.functional.binary_cross_entropy_with_logits
     parts = [loss(logits, torch.from_numpy(part[1:] / 255.0)) for part in (target, mask)]
     expected = share * parts[0] + (1 - share) * parts[1]
     assert loss(logits, mixed).item() == pytest.approx(expected.item(), abs=4e-3)
-    assert np.array_equal(mix(target, mask, known, share)[0], target[0])
+    assert np.array_equal(mix(target, mask, valid, share)[0], target[0])
 
 
 @pytest.fixture
@@ -170,8 +170,8 @@ def test_photos_without_masks_are_learnt_from_the_teacher(tmp_path) -> None:
     assert data.epoch == 5
     assert data.targets is not None
     for k in range(5):
-        truth, known = data.truth(k, 0.0)
-        assert known.min() == 255
+        truth, valid = data.truth(k, 0.0)
+        assert valid.min() == 255
         own = data.cache.mask(k) if k < 3 else data.targets.target(k)
         assert np.array_equal(truth, own)
         assert np.array_equal(data.truth(k, 1.0)[0], data.targets.target(k))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from u2cut.errors import DeviceError
-from u2cut.training.distributed import Team, join_team
+from u2cut.training.distributed import ProcessGroup, join_group
 
 NETWORK = """
 import torch
@@ -21,17 +21,17 @@ photos = torch.randn(4, 3, 9, 9).double()
 SHARE = """
 import sys
 from torch.nn.parallel import DistributedDataParallel
-from u2cut.training.distributed import join_team, leave_team, synchronise_batch_norm
+from u2cut.training.distributed import join_group, leave_group, synchronise_batch_norm
 
-team = join_team("cpu")
+group = join_group("cpu")
 synchronise_batch_norm(network)
 model = DistributedDataParallel(network)
-model(photos[2 * team.rank : 2 * team.rank + 2]).square().mean().backward()
-assert team.agree(team.rank == 1)
-if team.leads:
+model(photos[2 * group.rank : 2 * group.rank + 2]).square().mean().backward()
+assert group.any_wants(group.rank == 1)
+if group.is_main_process:
     torch.save([*(p.grad for p in network.parameters()), *network.buffers()], sys.argv[1])
-team.wait()
-leave_team(team)
+group.barrier()
+leave_group(group)
 """
 
 
@@ -39,12 +39,12 @@ def test_two_processes_normalise_like_one_in_every_digit(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    team = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     file = tmp_path / "shared.pt"
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", NETWORK + SHARE, file],
-            env=os.environ | team | {"RANK": rank, "LOCAL_RANK": rank},
+            env=os.environ | group | {"RANK": rank, "LOCAL_RANK": rank},
         )
         for rank in ("0", "1")
     ]
@@ -59,11 +59,11 @@ def test_two_processes_normalise_like_one_in_every_digit(tmp_path):
 
 
 def test_a_single_process_leads_and_decides_alone():
-    team = join_team("cpu")
-    assert team == Team(0, 1, torch.device("cpu"))
-    assert team.leads
-    assert team.agree(True)
-    assert not team.agree(False)
+    group = join_group("cpu")
+    assert group == ProcessGroup(0, 1, torch.device("cpu"))
+    assert group.is_main_process
+    assert group.any_wants(True)
+    assert not group.any_wants(False)
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_a_single_process_leads_and_decides_alone():
 )
 def test_a_device_that_is_not_there_is_refused(name, said):
     with pytest.raises(DeviceError, match=said):
-        join_team(name)
+        join_group(name)

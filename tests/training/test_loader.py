@@ -75,5 +75,5 @@ def test_workers_bring_the_same_batches_in_the_same_order(data):
         assert a.images.shape == (4, 3, 64, 64)
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.truth, b.truth)
-        assert torch.equal(a.known, b.known)
+        assert torch.equal(a.valid, b.valid)
         assert 0 < a.truth.mean() < 1

@@ -67,9 +67,9 @@ def assert_equal(a, b):
 
 
 def start(run: Path, config: TrainConfig) -> subprocess.Popen:
-    recipe = run.parent / f"{run.name}.toml"
-    recipe.write_text(format_config(config))
-    command = [sys.executable, "-m", "u2cut", "train", "--config", recipe, "--out", run]
+    config_file = run.parent / f"{run.name}.toml"
+    config_file.write_text(format_config(config))
+    command = [sys.executable, "-m", "u2cut", "train", "--config", config_file, "--out", run]
     with run.with_suffix(".log").open("w") as log:
         return subprocess.Popen(command, stderr=log)
 
@@ -245,8 +245,8 @@ def test_two_processes_learn_what_one_learns_on_the_joint_batch(tmp_path, make_s
         iou=1.0,
     )
     train(config, tmp_path / "one")
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(format_config(config))
+    config_file = tmp_path / "config_file.toml"
+    config_file.write_text(format_config(config))
     command = [
         sys.executable,
         "-m",
@@ -255,7 +255,7 @@ def test_two_processes_learn_what_one_learns_on_the_joint_batch(tmp_path, make_s
         "--nproc-per-node",
         "2",
     ]
-    command += ["-m", "u2cut", "train", "--config", recipe, "--out", tmp_path / "two"]
+    command += ["-m", "u2cut", "train", "--config", config_file, "--out", tmp_path / "two"]
     subprocess.run(command, check=True, capture_output=True, timeout=240)
     one, two = (checkpoint(tmp_path / name, 1) for name in ("one", "two"))
     # Adam's first moment after one step is a tenth of the gradient. The heads see all features,

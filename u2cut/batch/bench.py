@@ -104,7 +104,7 @@ def measure(
         rounds: Times that each thing is timed; the median counts.
 
     Raises:
-        U2cutError: A photo can't be decoded, or the network can't be had.
+        U2cutError: A photo can't be decoded, or the network is not available.
     """
     bench = _Bench(photos, network, bar, rounds)
     bench.time_decoding()

@@ -13,7 +13,7 @@ from u2cut.files.read import read
 from u2cut.imaging.decode import decode
 from u2cut.imaging.formats import READ
 from u2cut.options import InputOptions
-from u2cut.saliency import prepare
+from u2cut.saliency import preprocess
 
 # The ranges of the activations hardly change after some dozens of photos; each takes a second.
 MOST_PHOTOS = 64
@@ -52,7 +52,7 @@ def calibrate(weights: Path, photos: Sequence[Path], size: int) -> tuple[int, fl
 
 
 def _inputs(photos: Sequence[Path], size: int) -> NDArray[np.float32]:
-    """Return the network's inputs, (B, 3, size, size); photos at fault are left out."""
+    """Return the network's inputs, (B, 3, size, size); invalid photos are left out."""
     inputs = []
     for file in _chosen(photos):
         try:
@@ -64,7 +64,7 @@ def _inputs(photos: Sequence[Path], size: int) -> NDArray[np.float32]:
         except InputError as e:
             logger.warning("%s is left out: %s", printable(file), e)
             continue
-        inputs.append(prepare(frame.image, size))
+        inputs.append(preprocess(frame.image, size))
     if not inputs:
         raise InputError("no readable photo to calibrate on: name photos, or a folder of them")
     return np.stack(inputs)

@@ -19,7 +19,7 @@ from u2cut.batch.result import Result, Summary
 from u2cut.batch.stages import Ready, flow, worker_count
 from u2cut.console import logger, printable, progress
 from u2cut.cutout import Cutout, backdrop_of
-from u2cut.engines.predictor import Looked, Predictor
+from u2cut.engines.predictor import Prediction, Predictor
 from u2cut.errors import InputError, Interrupted, OutputError, U2cutError
 from u2cut.files import STD
 from u2cut.files.read import name_of, read
@@ -68,19 +68,21 @@ class _Stages:
             frame = decode(
                 data, max_pixels=self.options.input.max_pixels, least_size=self.least_size
             )
-            network_input = self.predictor.prepare(frame.image)
+            network_input = self.predictor.preprocess(frame.image)
         result.size = frame.size
         for warning in frame.warnings:
             logger.warning("%s: %s", name_of(job.source), warning)
         return Ready((result, frame), network_input)
 
-    def last(self, job: Job, photo: tuple[Result, Frame | None], looked: Looked | None) -> Result:
+    def last(
+        self, job: Job, photo: tuple[Result, Frame | None], prediction: Prediction | None
+    ) -> Result:
         """Make the result of a photo and write it."""
         result, frame = photo
-        if frame is None or looked is None:
+        if frame is None or prediction is None:
             return result
-        result.stages["network"] = looked.seconds
-        cutout = Cutout(frame, looked.fused, self.options.render, self.predictor)
+        result.stages["network"] = prediction.seconds
+        cutout = Cutout(frame, prediction.fused, self.options.render, self.predictor)
         with _timed(result.stages, "matting"):
             pixels: NDArray[np.uint8] = cutout.pixels(self.backdrop)
             result.coverage = cutout.coverage
@@ -115,8 +117,8 @@ def run(
         report: Called with each input's result, in input order.
 
     Raises:
-        WeightsError: The weights can't be had.
-        DeviceError: The device, engine or precision can't be had.
+        WeightsError: The weights are not available.
+        DeviceError: The device, engine or precision is not available.
         InputError: The background picture can't be read, or too many photos are stuck.
         OutputError: Result after result can't be written, or ``report`` can't report.
         Interrupted: Ctrl-C; what was under way has left nothing behind.

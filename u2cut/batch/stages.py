@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2cut.batch.workers import Workers
-from u2cut.engines.predictor import Looked, Predictor
+from u2cut.engines.predictor import Prediction, Predictor
 
 _HEAD_START = 2  # photos that are read while the engine is made ready
 
@@ -45,7 +45,7 @@ def flow(
     *,
     first: Callable[[T], Ready[P]],
     predictor: Predictor,
-    last: Callable[[T, P, Looked | None], R],
+    last: Callable[[T, P, Prediction | None], R],
     workers: int,
     limit: float | None = None,
     give_up: Callable[[T], None] = lambda item: None,
@@ -76,8 +76,8 @@ def flow(
     def start(item: T) -> Future[Ready[P]]:
         return pool.submit(partial(first, item), give_up=partial(give_up, item))
 
-    def finish(item: T, photo: P, looked: Looked | None) -> Future[R]:
-        return pool.submit(partial(last, item, photo, looked), give_up=partial(give_up, item))
+    def finish(item: T, photo: P, prediction: Prediction | None) -> Future[R]:
+        return pool.submit(partial(last, item, photo, prediction), give_up=partial(give_up, item))
 
     network: Executor = _Inline()
     try:
@@ -90,11 +90,11 @@ def flow(
                 reading.append((item, start(item)))
             if reading:
                 batch = [reading.popleft() for _ in range(min(batch_size, len(reading)))]
-                looking.append(_look(batch, predictor, pool, network))
+                looking.append(_predict_batch(batch, predictor, pool, network))
             elif not looking:
                 break
             while looking and (
-                not reading or looking[0].looked.done() or len(looking) >= predictor.at_once
+                not reading or looking[0].prediction.done() or len(looking) >= predictor.at_once
             ):
                 finishing.extend(_finish(looking.popleft(), finish))
             while finishing and (finishing[0][1].done() or len(finishing) > workers + batch_size):
@@ -127,10 +127,10 @@ class _Batch(Generic[T, P]):
     """Photos that have been read, on their way through the network."""
 
     read: list[tuple[T, Ready[P] | Exception]]
-    looked: Future[list[Looked]]
+    prediction: Future[list[Prediction]]
 
 
-def _look(
+def _predict_batch(
     batch: list[tuple[T, Future[Ready[P]]]], predictor: Predictor, pool: Workers, network: Executor
 ) -> _Batch[T, P]:
     """Send what could be read of a batch through the network."""
@@ -141,15 +141,15 @@ def _look(
     inputs = [
         r.network_input for _, r in read if isinstance(r, Ready) and r.network_input is not None
     ]
-    return _Batch(read, network.submit(predictor.look_at, inputs))
+    return _Batch(read, network.submit(predictor.predict, inputs))
 
 
 def _finish(
-    batch: _Batch[T, P], finish: Callable[[T, P, Looked | None], Future[R]]
+    batch: _Batch[T, P], finish: Callable[[T, P, Prediction | None], Future[R]]
 ) -> Iterator[tuple[T, Future[R]]]:
     """Hand each photo of a batch on to ``finish``, as soon as the network has seen it."""
-    error = batch.looked.exception()
-    looked = iter(() if error else batch.looked.result())
+    error = batch.prediction.exception()
+    prediction = iter(() if error else batch.prediction.result())
     for item, ready in batch.read:
         if isinstance(ready, Exception):
             yield item, _failed(ready)
@@ -158,7 +158,7 @@ def _finish(
         elif error is not None:
             yield item, _failed(error)
         else:
-            yield item, finish(item, ready.photo, next(looked))
+            yield item, finish(item, ready.photo, next(prediction))
 
 
 def _failed(error: BaseException) -> Future[R]:

@@ -29,7 +29,7 @@ class Reason:
 
 
 @dataclass(slots=True)
-class Tally:
+class JournalSummary:
     """What a journal says; of an input that was tried again, only the last try counts.
 
     Attributes:
@@ -61,7 +61,7 @@ class Tally:
         return asdict(self)
 
 
-def tally(path: Path) -> Tally:
+def summarise_journal(path: Path) -> JournalSummary:
     """Sum up a journal.
 
     Raises:
@@ -75,7 +75,7 @@ def tally(path: Path) -> Tally:
 
 class _Counter:
     def __init__(self) -> None:
-        self.total = Tally()
+        self.total = JournalSummary()
         self.identity = Identities()
         self.fates: dict[int, int] = {}  # an input's identity: _OK, _SKIPPED or a reason's place
         self.reasons: list[Reason] = []
@@ -125,7 +125,7 @@ class _Counter:
             spent = datetime.fromisoformat(self.total.ended) - datetime.fromisoformat(self.begun)
             self.total.seconds += max(0.0, spent.total_seconds())
 
-    def result(self) -> Tally:
+    def result(self) -> JournalSummary:
         self._end_run()
         total = self.total
         counts = Counter(self.fates.values())

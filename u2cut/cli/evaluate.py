@@ -74,7 +74,7 @@ class EvalOptions(Options):
         ),
     )
     skip_bad: bool = field(
-        default=False, metadata=option("Leave out files at fault, and name them, and go on.")
+        default=False, metadata=option("Leave out invalid files, and name them, and go on.")
     )
     plots: Path | None = field(
         default=None,

@@ -11,7 +11,7 @@ from u2cut import console
 from u2cut.cli.options import Json, examples
 
 if TYPE_CHECKING:
-    from u2cut.batch.summary import Tally
+    from u2cut.batch.summary import JournalSummary
 
 _MOST_SHOWN = 20
 
@@ -31,14 +31,14 @@ def report(
     Says how many photos are done, failed (and why) and left, and photos a second.
     """
     with console.protect_stdout() as stdout:
-        from u2cut.batch.summary import tally
+        from u2cut.batch.summary import summarise_journal
 
-        found = tally(journal)
+        found = summarise_journal(journal)
         text = json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(_lines(found))
         stdout.write(text.encode() + b"\n")
 
 
-def _lines(found: "Tally") -> Iterator[str]:
+def _lines(found: "JournalSummary") -> Iterator[str]:
     yield f"runs      {found.runs:>9,}  {found.started} to {found.ended}"
     rate = f"  {found.photos_per_second:.2f} photos/s in {found.seconds:,.0f} s"
     yield f"ok        {found.ok:>9,}{rate if found.ok else ''}"

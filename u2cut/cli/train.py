@@ -54,14 +54,14 @@ def train(
 
     Writes the weights (model.safetensors, for --weights), their card, checkpoints, metrics.jsonl,
     pictures of the progress, and config.toml, which repeats the run. The defaults are the
-    published recipe.
+    published training.
     """
     console.configure_logging(quiet=quiet, verbose=verbose)
     if out is None:
         raise UsageError("say where the run goes with --out RUN")
-    recipe = _recipe(out, config, resume=resume, given=_given(context, options))
-    check_data(recipe)
-    if recipe.tensorboard and importlib.util.find_spec("tensorboard") is None:
+    resolved = _config_of(out, config, resume=resume, given=_given(context, options))
+    check_data(resolved)
+    if resolved.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs its extra: pip install 'u2cut[tensorboard]'")
     if os.environ.get("RANK", "0") == "0" and not resume and os.path.lexists(out / CONFIG):
         raise OutputError(
@@ -70,7 +70,7 @@ def train(
     with console.protect_stdout():
         from u2cut.training.loop import train as run
 
-        run(recipe, out, resume=resume, quiet=quiet)
+        run(resolved, out, resume=resume, quiet=quiet)
 
 
 def _given(context: typer.Context, options: TrainConfig) -> dict[str, Any]:
@@ -83,7 +83,9 @@ def _given(context: typer.Context, options: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _recipe(out: Path, config: Path | None, *, resume: bool, given: dict[str, Any]) -> TrainConfig:
+def _config_of(
+    out: Path, config: Path | None, *, resume: bool, given: dict[str, Any]
+) -> TrainConfig:
     """Put together the defaults, the file and the command line; the later replace the earlier."""
     if resume and config is not None:
         raise UsageError("--resume goes by the run's own config.toml; leave out --config")

@@ -42,7 +42,7 @@ weights = typer.Typer(
 def list_(*, as_json: Json = False) -> None:
     """List the weights that u2cut knows.
 
-    Their files, where those can be had, and which are here.
+    Their files, where those are available, and which are here.
     """
     with console.protect_stdout() as stdout:
         console.configure_logging()

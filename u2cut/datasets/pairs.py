@@ -14,7 +14,7 @@ from typing import Final
 from u2cut.console import printable
 from u2cut.errors import DataError, system_reason
 
-SKIPPING: Final = "mend them, or go on without them by --skip-bad"
+SKIPPING: Final = "repair them, or go on without them by --skip-bad"
 _LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
 
 
@@ -126,7 +126,7 @@ def refuse(problems: Sequence[str], remedy: str = "") -> None:
         remedy: What to do about them.
     """
     if problems:
-        count = f"{len(problems)} file{'s' if len(problems) > 1 else ''} at fault"
+        count = f"{len(problems)} invalid file{'s' if len(problems) > 1 else ''}"
         listed = "\n  ".join([f"the data has {count}:", *problems])
         raise DataError(f"{listed}\n{remedy}".rstrip())
 

@@ -52,7 +52,7 @@ class Engine(Protocol):
         """Return the fused maps of a batch.
 
         Args:
-            batch: Network inputs, (B, 3, S, S), as `saliency.prepare` makes them. Any B.
+            batch: Network inputs, (B, 3, S, S), as `saliency.preprocess` makes them. Any B.
 
         Returns:
             Probabilities, (B, S, S) in [0, 1].

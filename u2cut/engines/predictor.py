@@ -19,7 +19,7 @@ _SMALLER = (0.8, 0.7)  # of the usual input size: 256 and 224 beside 320
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Prediction:
     """What the network made of a photo: its fused map, (S, S) float32, and the seconds."""
 
     fused: NDArray[np.float32]
@@ -30,7 +30,7 @@ def find_weights(options: WeightsOptions, *, quiet: bool = False) -> weights.Loc
     """Return the file of weights that the options mean.
 
     Raises:
-        WeightsError: It can't be had.
+        WeightsError: It is not available.
     """
     if options.weights is not None:
         return weights.local(options.weights)
@@ -47,7 +47,7 @@ class Predictor:
         quiet: No progress bar while weights are fetched.
 
     Raises:
-        WeightsError: The weights can't be had.
+        WeightsError: The weights are not available.
     """
 
     def __init__(self, options: NetworkOptions, *, quiet: bool = False) -> None:
@@ -93,26 +93,26 @@ class Predictor:
 
         Raises:
             WeightsError: The weight file holds neither of the two networks.
-            DeviceError: The device, engine or precision can't be had.
+            DeviceError: The device, engine or precision is not available.
         """
         return self._opening.result()
 
     @property
     def batch_size(self) -> int:
-        """How many photos `look_at` should be given at once; raises what `engine` raises."""
+        """How many photos `predict` should be given at once; raises what `engine` raises."""
         engine = self.engine  # even if it isn't asked: its error is the run's, not a photo's
         return self._batch_size or engine.batch_size
 
     @property
     def at_once(self) -> int:
-        """How many calls of `look_at` do well to overlap."""
+        """How many calls of `predict` do well to overlap."""
         return self.engine.at_once
 
-    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def preprocess(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn a photo, RGB (H, W, 3) uint8, into the network's input, (3, S, S) float32."""
-        return saliency.prepare(image, self.size)
+        return saliency.preprocess(image, self.size)
 
-    def look_at(self, inputs: Sequence[NDArray[np.float32]]) -> list[Looked]:
+    def predict(self, inputs: Sequence[NDArray[np.float32]]) -> list[Prediction]:
         """Return the fused map of each network input."""
         if not inputs:
             return []
@@ -121,7 +121,7 @@ class Predictor:
             start = time.perf_counter()
             fused = engine.predict(np.stack(inputs))
             seconds = (time.perf_counter() - start) / len(inputs)
-        return [Looked(f, seconds) for f in fused]
+        return [Prediction(f, seconds) for f in fused]
 
     def views(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Look at one photo, RGB (H, W, 3) uint8, mirrored and at smaller input sizes.
@@ -131,17 +131,17 @@ class Predictor:
         Returns:
             Fused maps, (S, S) float32 each, S the size of each view.
         """
-        mirrored = np.ascontiguousarray(self.prepare(image)[:, :, ::-1])
-        maps = [np.ascontiguousarray(self.look_at([mirrored])[0].fused[:, ::-1])]
+        mirrored = np.ascontiguousarray(self.preprocess(image)[:, :, ::-1])
+        maps = [np.ascontiguousarray(self.predict([mirrored])[0].fused[:, ::-1])]
         sizes = {round(self.size * share / 32) * 32 for share in _SMALLER} - {0, self.size}
         if self.engine.precision == "int8":  # is calibrated for one size
             sizes = set()
         for size in sorted(sizes, reverse=True):
             engine = self._engine_for(size)
             with self._turns:
-                maps.append(engine.predict(saliency.prepare(image, size)[None])[0])
+                maps.append(engine.predict(saliency.preprocess(image, size)[None])[0])
         return maps
 
     def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Look at one photo, RGB (H, W, 3) uint8: the fused map, (S, S) float32."""
-        return self.look_at([self.prepare(image)])[0].fused
+        return self.predict([self.preprocess(image)])[0].fused

@@ -80,7 +80,7 @@ class TorchEngine:
         size: Side of the square inputs; unused, any size runs.
 
     Raises:
-        DeviceError: The device or the precision isn't to be had here.
+        DeviceError: The device or the precision is not available here.
         WeightsError: The file holds neither of the two networks.
     """
 

@@ -40,7 +40,7 @@ class Fault:
     reason: str
 
 
-class Looked(Protocol):
+class Prediction(Protocol):
     """What the network made of a photo."""
 
     @property
@@ -55,10 +55,10 @@ class Network(Protocol):
     def batch_size(self) -> int:
         """How many photos a call should bring."""
 
-    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def preprocess(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn a photo, RGB (H, W, 3) uint8, into the network's input, (3, S, S) float32."""
 
-    def look_at(self, inputs: Sequence[NDArray[np.float32]]) -> Sequence[Looked]:
+    def predict(self, inputs: Sequence[NDArray[np.float32]]) -> Sequence[Prediction]:
         """Run a batch."""
 
 
@@ -99,14 +99,14 @@ def judge_network(
 
     def open_(pair: Pair) -> _Opened:
         frame, truth = read_pair(pair)
-        return _Opened(pair, truth, frame, network.prepare(frame.image))
+        return _Opened(pair, truth, frame, network.preprocess(frame.image))
 
     def look(photos: Iterator[_Opened | Fault]) -> Iterator[_Seen | Fault]:
         while batch := list(islice(photos, network.batch_size)):
             inputs = [photo.network_input for photo in batch if isinstance(photo, _Opened)]
-            looked = iter(network.look_at(inputs))
+            prediction = iter(network.predict(inputs))
             for photo in batch:
-                yield photo if isinstance(photo, Fault) else _Seen(photo, next(looked).fused)
+                yield photo if isinstance(photo, Fault) else _Seen(photo, next(prediction).fused)
 
     def finish(seen: _Seen | Fault) -> Judged | Fault:
         if isinstance(seen, Fault):

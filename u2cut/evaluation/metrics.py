@@ -73,12 +73,12 @@ def score(
             that look at neighbours (weighted Fβ, boundary Fβ) see neither subject nor error there,
             so that an outline within them is never wrong. There are no matte's scores then.
     """
-    known = None if ignore is None else (truth != ignore).astype(np.uint8)
+    valid = None if ignore is None else (truth != ignore).astype(np.uint8)
     subject = (truth > SUBJECT_ABOVE).astype(np.uint8)
-    if known is not None:
-        subject &= known
+    if valid is not None:
+        subject &= valid
     levels = curves.Levels.of(saliency)
-    quadrants = quadrant_counts(saliency, subject, known)
+    quadrants = quadrant_counts(saliency, subject, valid)
     counts = curves.Counts(
         inside=np.sum([q.inside for q in quadrants], axis=0),
         outside=np.sum([q.outside for q in quadrants], axis=0),
@@ -86,9 +86,9 @@ def score(
     values = cv2.LUT(saliency, levels.values.astype(np.float32))
     error = np.asarray(cv2.absdiff(values, subject.astype(np.float32)), np.float32)
     positive = np.asarray(cv2.LUT(saliency, levels.positive.astype(np.uint8)), np.uint8)
-    if known is not None:
-        error *= known
-        positive &= known
+    if valid is not None:
+        error *= valid
+        positive &= valid
     precision, recall = curves.precision_recall(counts, levels)
     scores = Scores(
         mae=curves.mean_absolute_error(counts, levels),
@@ -100,7 +100,7 @@ def score(
         e_measure=float(curves.e_measure(counts, levels).mean()),
         iou=curves.intersection_over_union(counts, levels),
     )
-    smooth = known is None and is_smooth(truth)
+    smooth = valid is None and is_smooth(truth)
     return PhotoScores(
         scores,
         precision,

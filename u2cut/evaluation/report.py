@@ -10,7 +10,7 @@ from u2cut.datasets.pairs import SKIPPING, Pair, refuse
 from u2cut.errors import DataError
 from u2cut.evaluation import paper
 from u2cut.evaluation.evaluate import Fault, Judged
-from u2cut.evaluation.summary import Bad, SetScores, Tally, Worst
+from u2cut.evaluation.summary import Bad, RunningMeans, SetScores, Worst
 
 _COLUMNS: Final = {
     "max_f": ("maxFβ↑", ".3f"),
@@ -69,13 +69,13 @@ def gather(
         outcomes: Drawn from one by one; none is kept.
         worst: How many of the worst photos to remember.
         skipped: Why pairs were left out already.
-        skip_bad: Leave out pairs at fault, with a warning each.
+        skip_bad: Leave out invalid pairs, with a warning each.
         quiet: Show no progress.
 
     Raises:
-        DataError: A pair is at fault, or none is left.
+        DataError: A pair is invalid, or none is left.
     """
-    tallies: dict[str, Tally] = {}
+    sets: dict[str, RunningMeans] = {}
     bad, faults = Worst(worst), list(skipped)
     with progress(len(pairs), unit="photo", quiet=quiet) as bar:
         for pair, outcome in zip(pairs, outcomes, strict=True):
@@ -83,21 +83,21 @@ def gather(
             if isinstance(outcome, Fault):
                 faults.append(outcome.reason)
                 continue
-            tallies.setdefault(pair.group, Tally()).add(outcome.photo)
+            sets.setdefault(pair.group, RunningMeans()).add(outcome.photo)
             bad.add(outcome)
     if not skip_bad:
         refuse(faults, SKIPPING)
     for fault in faults:
         logger.warning("left out: %s", fault)
-    if not tallies:
+    if not sets:
         raise DataError("there is nothing to judge: no pair of photo and mask is left")
-    overall = Tally()
-    for tally in tallies.values():
-        overall.join(tally)
+    overall = RunningMeans()
+    for means in sets.values():
+        overall.join(means)
     return Report(
         source=source,
-        sets={name: tally.means() for name, tally in tallies.items()},
-        overall=overall.means() if len(tallies) > 1 else None,
+        sets={name: means.means() for name, means in sets.items()},
+        overall=overall.means() if len(sets) > 1 else None,
         worst=bad.photos(),
         skipped=faults,
     )

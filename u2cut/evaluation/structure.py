@@ -13,14 +13,14 @@ ALPHA: Final = 0.5  # the object's weight against the region's
 
 
 def quadrant_counts(
-    saliency: NDArray[np.uint8], truth: NDArray[np.uint8], known: NDArray[np.uint8] | None
+    saliency: NDArray[np.uint8], truth: NDArray[np.uint8], valid: NDArray[np.uint8] | None
 ) -> list[Counts]:
     """Count levels in the four quadrants around the subject's centre of gravity.
 
     Args:
         saliency: The map, (H, W) uint8.
         truth: 1 on the subject, else 0; (H, W) uint8.
-        known: 1 where the truth is known, else 0; None knows it everywhere.
+        valid: 1 where the truth is known, else 0; None knows it everywhere.
     """
     height, width = truth.shape
     moments = cv2.moments(truth, binaryImage=True)
@@ -31,7 +31,7 @@ def quadrant_counts(
         x, y = round(width / 2) + 1, round(height / 2) + 1
     rows, columns = (slice(0, y), slice(y, height)), (slice(0, x), slice(x, width))
     return [
-        _count(saliency[r, c], truth[r, c], None if known is None else known[r, c])
+        _count(saliency[r, c], truth[r, c], None if valid is None else valid[r, c])
         for r in rows
         for c in columns
     ]
@@ -59,13 +59,13 @@ def s_measure(quadrants: list[Counts], levels: Levels) -> float:
 
 
 def _count(
-    saliency: NDArray[np.uint8], truth: NDArray[np.uint8], known: NDArray[np.uint8] | None
+    saliency: NDArray[np.uint8], truth: NDArray[np.uint8], valid: NDArray[np.uint8] | None
 ) -> Counts:
     if saliency.size == 0:
         return Counts(np.zeros(256, np.int64), np.zeros(256, np.int64))
     # OpenCV counts in float32: exact up to 2^24 pixels a level.
     inside = cv2.calcHist([saliency], [0], truth, [256], [0, 256]).ravel().astype(np.int64)
-    every = cv2.calcHist([saliency], [0], known, [256], [0, 256]).ravel().astype(np.int64)
+    every = cv2.calcHist([saliency], [0], valid, [256], [0, 256]).ravel().astype(np.int64)
     return Counts(inside, np.maximum(every - inside, 0))
 
 

@@ -40,7 +40,7 @@ class SetScores:
     recall: NDArray[np.float64]
 
 
-class Tally:
+class RunningMeans:
     """Running sums of photos' scores: its size doesn't grow with their number."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Tally:
             self._soft |= photo.soft
             self._matte += astuple(photo.matte)
 
-    def join(self, other: "Tally") -> None:
+    def join(self, other: "RunningMeans") -> None:
         """Count another set's photos; as mattes only if they count as such there."""
         self._photos += other._photos
         self._precision += other._precision

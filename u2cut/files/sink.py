@@ -11,7 +11,7 @@ from typing import BinaryIO
 from u2cut.console import logger, printable
 from u2cut.errors import OutputError
 from u2cut.files import STD
-from u2cut.files.temporary import Part, clear_dead, settle_folder
+from u2cut.files.temporary import TemporaryFile, clear_abandoned, sync_folder
 
 _REMEDIES = {
     errno.EEXIST: "--overwrite replaces it",
@@ -40,20 +40,20 @@ class Sink:
         self._overwrite = overwrite
         self._stdout = stdout
         self._lock = threading.Lock()
-        self._parts: set[Part] = set()
+        self._parts: set[TemporaryFile] = set()
         self._closed = False
         self._given_up: set[str] = set()
         self._tidied: set[int] = set()
         self._made: set[int] = set()
 
     def tidy(self, target: str) -> None:
-        """Clear what dead runs left half written in a target's folder, once a folder."""
+        """Clear what runs that have ended left half written in a target's folder, once a folder."""
         folder = _folder_of(target)
         with self._lock:
             if target == STD or hash(folder) in self._tidied:
                 return
             self._tidied.add(hash(folder))
-        cleared = clear_dead(folder)
+        cleared = clear_abandoned(folder)
         if cleared:
             logger.info("%s: %d half-written files cleared away", printable(folder), cleared)
 
@@ -77,7 +77,7 @@ class Sink:
             with self._part(folder) as part:
                 part.fill(data)
                 self._publish(part, target)
-            settle_folder(folder)
+            sync_folder(folder)
         except OSError as e:
             raise _unwritable(target, e) from e
 
@@ -94,11 +94,11 @@ class Sink:
         return folder
 
     @contextmanager
-    def _part(self, folder: str) -> Iterator[Part]:
+    def _part(self, folder: str) -> Iterator[TemporaryFile]:
         with self._lock:
             if self._closed:
                 raise InterruptedError("stopped")
-            part = Part(folder)
+            part = TemporaryFile(folder)
             self._parts.add(part)
         try:
             with part:
@@ -107,7 +107,7 @@ class Sink:
             with self._lock:
                 self._parts.discard(part)
 
-    def _publish(self, part: Part, target: str) -> None:
+    def _publish(self, part: TemporaryFile, target: str) -> None:
         """Give the part its name; from here on it is a result."""
         path = Path(target)
         with self._lock:

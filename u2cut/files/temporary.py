@@ -1,6 +1,6 @@
 """Files half written: beside their target, under an unguessable name, locked by their writer.
 
-The lock goes with its process, whatever ends it. So a part whose lock can be had is a dead
+The lock goes with its process, whatever ends it. So a part whose lock can be had is an ended
 run's, and may be taken away; one of a run that is alive can't be had.
 """
 
@@ -36,7 +36,7 @@ def lock(fd: int) -> bool | None:
     return True
 
 
-class Part:
+class TemporaryFile:
     """A new file in a folder; gone again when its context ends.
 
     Args:
@@ -96,7 +96,7 @@ class Part:
             self._close()
 
 
-def clear_dead(folder: str) -> int:
+def clear_abandoned(folder: str) -> int:
     """Take away the parts in a folder whose writers are dead; return how many there were."""
     if not HAS_LOCKS:
         return 0
@@ -124,7 +124,7 @@ def _cleared(path: str) -> bool:
     return True
 
 
-def settle_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
     """Put a folder's new names on the disk, where the system can do that."""
     try:
         fd = os.open(folder, os.O_RDONLY)

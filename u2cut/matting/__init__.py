@@ -4,7 +4,7 @@ from u2cut.matting.alpha import Method, alpha_matte
 from u2cut.matting.clean import clean, erode, feather, largest
 from u2cut.matting.foreground import foreground
 from u2cut.matting.trimap import trimap
-from u2cut.matting.zoom import second_look
+from u2cut.matting.zoom import refine_by_zoom
 
 __all__ = [
     "Method",
@@ -14,6 +14,6 @@ __all__ = [
     "feather",
     "foreground",
     "largest",
-    "second_look",
+    "refine_by_zoom",
     "trimap",
 ]

@@ -2,11 +2,11 @@
 
 The map says where the subject is, the photo where its edge runs. Local colour models learn from
 the pixels that the map is sure of and decide on those it isn't (`colour`), within what the map
-reaches nearby (`trimap.believe`); where it wavers over a region, the colours of the whole subject
-and of the whole background have their say. A map's outline is often beside the subject's, so the
-models learn again, each time from the round before: many times on a tiny copy of the photo and
-once on a small one, where a guided filter turns the result into local functions of colour. These
-are applied to the photo itself, strip by strip, wherever alpha isn't sure.
+reaches nearby (`trimap.read_prior`); where it wavers over a region, the colours of the whole
+subject and of the whole background have their say. A map's outline is often beside the subject's,
+so the models learn again, each time from the round before: many times on a tiny copy of the photo
+and once on a small one, where a guided filter turns the result into local functions of colour.
+These are applied to the photo itself, strip by strip, wherever alpha isn't sure.
 """
 
 import math
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from u2cut.matting.colour import recognise, separate
 from u2cut.matting.guided import Array, apply, guided_filter, lerp_rows, pixel_centres, resize
-from u2cut.matting.trimap import SURE, Belief, believe, greyness
+from u2cut.matting.trimap import SURE, Prior, greyness, read_prior
 
 Method = Literal["fast", "best", "none"]
 
@@ -54,28 +54,28 @@ _EFFORTS: Final = {
 }
 
 
-class _Prior:
+class _ScaledPrior:
     """What the map says, over a window of the photo.
 
     Attributes:
         pitch: Pixels of the photo to one of the map.
     """
 
-    def __init__(self, belief: Belief, shape: tuple[int, int], window: tuple[slice, slice]) -> None:
-        self._belief = belief
+    def __init__(self, prior: Prior, shape: tuple[int, int], window: tuple[slice, slice]) -> None:
+        self._prior = prior
         self._shape = shape
         self._window = window
-        self.pitch = math.sqrt(shape[0] * shape[1] / belief.alpha.size)
+        self.pitch = math.sqrt(shape[0] * shape[1] / prior.alpha.size)
 
-    def at(self, shape: tuple[int, int]) -> Belief:
+    def at(self, shape: tuple[int, int]) -> Prior:
         """Sample the window at (height, width); where the map is sure, alpha is bound to it."""
         alpha, floor, ceiling = (
             self._sample(field, shape)
-            for field in (self._belief.alpha, self._belief.floor, self._belief.ceiling)
+            for field in (self._prior.alpha, self._prior.floor, self._prior.ceiling)
         )
         floor[alpha > 1 - SURE] = 1
         ceiling[alpha < SURE] = 0
-        return Belief(alpha, floor, ceiling)
+        return Prior(alpha, floor, ceiling)
 
     def _sample(self, field: Array, shape: tuple[int, int]) -> Array:
         """Sample bilinearly at (height, width)."""
@@ -106,11 +106,11 @@ def alpha_matte(
         alpha = resize(saliency, shape)
         return np.clip(alpha, 0, 1, out=None if alpha is saliency else alpha)
     alpha = np.zeros(shape, np.float32)
-    belief = believe(saliency)
-    window = _window(belief.alpha, shape)
+    prior = read_prior(saliency)
+    window = _window(prior.alpha, shape)
     if window is not None:
-        prior = _Prior(belief, shape, window)
-        _refine(image[window], prior, _EFFORTS[method], alpha[window])
+        scaled = _ScaledPrior(prior, shape, window)
+        _refine(image[window], scaled, _EFFORTS[method], alpha[window])
     return alpha
 
 
@@ -141,7 +141,7 @@ class _Copy:
         map: The map, its doubtful regions decided by their colours, (h, w) in [0, 1].
     """
 
-    def __init__(self, photo: NDArray[np.uint8], prior: _Prior, pixels: int) -> None:
+    def __init__(self, photo: NDArray[np.uint8], prior: _ScaledPrior, pixels: int) -> None:
         height, width = photo.shape[:2]
         scale = min(1.0, math.sqrt(pixels / (height * width)))
         shape = max(1, round(height * scale)), max(1, round(width * scale))
@@ -151,24 +151,24 @@ class _Copy:
         doubt = greyness(self.bounds.alpha, self._radius(_REGION))
         self.map = recognise(self._colours, self.bounds.alpha, doubt)
 
-    def learn(self, belief: Array, models: tuple[float, ...], step: float) -> Array:
-        """Let colour models learn from a belief, and fit functions of colour to their vote.
+    def learn(self, estimate: Array, models: tuple[float, ...], step: float) -> Array:
+        """Let colour models learn from an estimate, and fit functions of colour to their vote.
 
-        Pixels on which the belief departs from the map are poor examples for either side: where
+        Pixels on which the estimate departs from the map are poor examples for either side: where
         the colours contradict the map, the models shall not confirm themselves.
 
         Args:
-            belief: What alpha is believed to be, (h, w) in [0, 1].
+            estimate: What alpha is taken to be, (h, w) in [0, 1].
             models: Radii of the colour models, in units of doubt.
-            step: How far to move from the belief to the vote, in (0, 1].
+            step: How far to move from the estimate to the vote, in (0, 1].
 
         Returns:
             Coefficients, (h, w, 4).
         """
-        examples = belief + np.float32(_MEMORY) * (self.map - belief)
-        vote = separate(self._colours, belief, examples, tuple(self._radius(m) for m in models))
+        examples = estimate + np.float32(_MEMORY) * (self.map - estimate)
+        vote = separate(self._colours, estimate, examples, tuple(self._radius(m) for m in models))
         target = np.clip(
-            belief + np.float32(step) * (vote - belief), self.bounds.floor, self.bounds.ceiling
+            estimate + np.float32(step) * (vote - estimate), self.bounds.floor, self.bounds.ceiling
         )
         return guided_filter(self._colours, target, self._radius(_GUIDE), _EPSILON)
 
@@ -180,17 +180,17 @@ class _Copy:
         return max(1, round(float(self._unit * factor)))
 
 
-def _refine(photo: NDArray[np.uint8], prior: _Prior, effort: _Effort, out: Array) -> None:
+def _refine(photo: NDArray[np.uint8], prior: _ScaledPrior, effort: _Effort, out: Array) -> None:
     """Write the window's alpha to ``out``, (h, w)."""
     tiny = _Copy(photo, prior, _TINY)
-    belief = tiny.map
+    estimate = tiny.map
     for done in range(effort.learning):
-        belief = tiny.see(tiny.learn(belief, _MODELS, _STEP if done else 1))
+        estimate = tiny.see(tiny.learn(estimate, _MODELS, _STEP if done else 1))
     small = _Copy(photo, prior, effort.pixels)
-    belief = np.clip(
-        resize(belief, small.bounds.alpha.shape), small.bounds.floor, small.bounds.ceiling
+    estimate = np.clip(
+        resize(estimate, small.bounds.alpha.shape), small.bounds.floor, small.bounds.ceiling
     )
-    _render(photo, small.learn(belief, _LAST_MODELS, 1), small.bounds, out)
+    _render(photo, small.learn(estimate, _LAST_MODELS, 1), small.bounds, out)
 
 
 def _shrink(photo: NDArray[np.uint8], shape: tuple[int, int]) -> Array:
@@ -202,7 +202,7 @@ def _shrink(photo: NDArray[np.uint8], shape: tuple[int, int]) -> Array:
     return photo.astype(np.float32) * np.float32(1 / 255) - np.float32(0.5)
 
 
-def _render(photo: NDArray[np.uint8], coefficients: Array, bounds: Belief, out: Array) -> None:
+def _render(photo: NDArray[np.uint8], coefficients: Array, bounds: Prior, out: Array) -> None:
     """Apply the linear functions to the photo where alpha isn't sure, strip by strip."""
     height, width = out.shape
     rows = pixel_centres(height, len(coefficients))

@@ -23,7 +23,7 @@ def separate(colours: Array, prior: Array, examples: Array, radii: tuple[int, ..
 
     Args:
         colours: RGB around zero, (h, w, 3).
-        prior: What is believed so far, (h, w) in [0, 1].
+        prior: The estimate so far, (h, w) in [0, 1].
         examples: Where this is near to 1 or 0, the models learn what the sides look like, (h, w).
         radii: Of the models' windows in pixels.
 

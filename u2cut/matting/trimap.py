@@ -26,7 +26,7 @@ _FREE: Final = 0.5  # where it gives more than this somewhere around, the photo 
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
+class Prior:
     """What the map says about alpha.
 
     Attributes:
@@ -40,8 +40,8 @@ class Belief:
     ceiling: NDArray[np.float32]
 
 
-def believe(saliency: NDArray[np.float32]) -> Belief:
-    """Read the map: decide wide grey regions, mend holes, and bound what colours may change.
+def read_prior(saliency: NDArray[np.float32]) -> Prior:
+    """Read the map: decide wide grey regions, fill small holes, and bound what colours may change.
 
     A faint map over a whole region is no faint subject, and a map that is nearly sure has no
     holes, whatever the colours there look like: alpha keeps to what the map reaches nearby.
@@ -49,11 +49,11 @@ def believe(saliency: NDArray[np.float32]) -> Belief:
     Args:
         saliency: (h, w) float32 in [0, 1].
     """
-    settled = settle(saliency)
+    decided = binarise_uncertain(saliency)
     # A wavering region may always turn out to be background, whatever side it was pushed to.
-    least, most = 1 - _reached(1 - saliency), _reached(settled)
+    least, most = 1 - _reached(1 - saliency), _reached(decided)
     floor, ceiling = 1 - _allowed(1 - least), _allowed(most)
-    return Belief(np.clip(mend(settled), floor, ceiling), floor, ceiling)
+    return Prior(np.clip(fill_small_holes(decided), floor, ceiling), floor, ceiling)
 
 
 def _reached(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,7 +72,7 @@ def _allowed(most: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip((most - np.float32(_DENIED)) / np.float32(_FREE - _DENIED), 0, 1)
 
 
-def settle(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
+def binarise_uncertain(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
     """Push wide grey regions to a side, and leave narrow ones, the edges, as they are.
 
     Where the network wavers over a whole region, half an alpha would show it as a ghost.
@@ -94,7 +94,7 @@ def greyness(saliency: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
     return np.clip(box_mean(4 * saliency * (1 - saliency), radius), 0, 1)
 
 
-def mend(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
+def fill_small_holes(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
     """Doubt small holes: what they show may be the subject's or the background's.
 
     Were they taken at their word, the subject's own colours would count as the background's.
@@ -135,10 +135,10 @@ def trimap(
         (height, width) uint8: 0 background, 128 unknown, 255 foreground.
     """
     height, width = shape or saliency.shape
-    settled = believe(saliency).alpha
+    decided = read_prior(saliency).alpha
     # Minimum and maximum around each pixel of the map: its doubt reaches one pixel further.
-    low = cv2.resize(cv2.erode(settled, np.ones((3, 3))), (width, height))
-    high = cv2.resize(cv2.dilate(settled, np.ones((3, 3))), (width, height))
+    low = cv2.resize(cv2.erode(decided, np.ones((3, 3))), (width, height))
+    high = cv2.resize(cv2.dilate(decided, np.ones((3, 3))), (width, height))
     regions = np.full((height, width), UNKNOWN, np.uint8)
     regions[np.asarray(low).reshape(regions.shape) > 1 - SURE] = FOREGROUND
     regions[np.asarray(high).reshape(regions.shape) < SURE] = BACKGROUND

@@ -20,7 +20,7 @@ _AGREEMENT: Final = 0.5  # intersection over union of the two looks, halved at 0
 _FINEST: Final = 1600  # longest side of a merged map
 
 
-def second_look(image: NDArray[np.uint8], saliency: Array, look: Look) -> Array:
+def refine_by_zoom(image: NDArray[np.uint8], saliency: Array, look: Look) -> Array:
     """Look again at each subject that fills little of the photo, and merge.
 
     A second look counts only if it finds, in its box, the subject of the first.

@@ -22,7 +22,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 def view(rng: Generator, config: TrainConfig, size: int) -> Floats:
     """Draw the affine map from the network's input to a cached square of side ``size``.
 
-    Without zoom, stretch and rotation it's a whole-pixel crop, and flips: the published recipe.
+    Without zoom, stretch and rotation it's a whole-pixel crop, and flips: the published training.
 
     Returns:
         (2, 3) float32, for ``cv2.warpAffine`` with ``WARP_INVERSE_MAP``.
@@ -51,7 +51,7 @@ def warp(image: Bytes, matrix: Floats, size: int, border: int = cv2.BORDER_REFLE
     )
 
 
-def plain_ground(rng: Generator, size: int) -> Bytes:
+def plain_background(rng: Generator, size: int) -> Bytes:
     """Draw a studio ground: white, black or a colour, with a slow gradient, (S, S, 3)."""
     kind = rng.uniform()
     colour = np.full(3, 250.0) if kind < 0.5 else rng.uniform(0, 255, 3)
@@ -60,22 +60,22 @@ def plain_ground(rng: Generator, size: int) -> Bytes:
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
     slope = rng.normal(0, 12, 2)
     light = (slope[0] * ramp[:, None] + slope[1] * ramp[None, :])[:, :, None]
-    ground: Bytes = np.clip(colour + light, 0, 255).astype(np.uint8)
-    return ground
+    background: Bytes = np.clip(colour + light, 0, 255).astype(np.uint8)
+    return background
 
 
-def paste(subject: Bytes, mask: Bytes, ground: Bytes, rng: Generator) -> Bytes:
-    """Put a subject on another ground; its edge is softened a little, as a lens would.
+def paste(subject: Bytes, mask: Bytes, background: Bytes, rng: Generator) -> Bytes:
+    """Put a subject on another background; its edge is softened a little, as a lens would.
 
     Args:
         subject: RGB, (S, S, 3) uint8.
         mask: (S, S) uint8; where it's unknown the two are mixed.
-        ground: RGB, (S, S, 3) uint8.
+        background: RGB, (S, S, 3) uint8.
         rng: Draws the softness.
     """
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), rng.uniform(0.3, 0.9))
     alpha = np.asarray(soft, np.float32)[:, :, None] / 255
-    return (alpha * subject + (1 - alpha) * ground + 0.5).astype(np.uint8)
+    return (alpha * subject + (1 - alpha) * background + 0.5).astype(np.uint8)
 
 
 def jitter_colour(image: Bytes, rng: Generator, strength: float) -> Bytes:
@@ -117,9 +117,9 @@ def degrade(image: Bytes, rng: Generator) -> Bytes:
 def augment(
     photo: Bytes,
     mask: Bytes,
-    known: Bytes,
+    valid: Bytes,
     *,
-    ground: Bytes | None,
+    background: Bytes | None,
     config: TrainConfig,
     rng: Generator,
 ) -> tuple[Bytes, Bytes, Bytes]:
@@ -128,24 +128,28 @@ def augment(
     Args:
         photo: RGB, (S, S, 3) uint8.
         mask: (S, S) uint8.
-        known: (S, S) uint8.
-        ground: Another photo, (S, S, 3) uint8, to put the subject on; None keeps its own.
-        config: The recipe.
+        valid: (S, S) uint8.
+        background: Another photo, (S, S, 3) uint8, to put the subject on; None keeps its own.
+        config: The config.
         rng: Draws every change.
 
     Returns:
-        Photo, mask and known of the network's input size.
+        Photo, mask and valid of the network's input size.
     """
     size, cached = config.input_size, photo.shape[0]
     matrix = view(rng, config, cached)
     # A pasted subject must not be mirrored beyond its photo's edge.
-    border = cv2.BORDER_REFLECT_101 if ground is None else cv2.BORDER_CONSTANT
+    border = cv2.BORDER_REFLECT_101 if background is None else cv2.BORDER_CONSTANT
     photo = warp(photo, matrix, size)
     mask = warp(mask, matrix, size, border)
-    known = warp(known, matrix, size)
-    if ground is not None:
+    valid = warp(valid, matrix, size)
+    if background is not None:
         plain = rng.uniform() < 0.25
-        behind = plain_ground(rng, size) if plain else warp(ground, view(rng, config, cached), size)
+        behind = (
+            plain_background(rng, size)
+            if plain
+            else warp(background, view(rng, config, cached), size)
+        )
         if not plain and rng.uniform() < 0.3:
             behind = np.asarray(cv2.GaussianBlur(behind, (0, 0), rng.uniform(1, 4)), np.uint8)
         photo = paste(photo, mask, behind, rng)
@@ -153,4 +157,4 @@ def augment(
         photo = jitter_colour(photo, rng, config.color_jitter)
     if config.degrade and rng.uniform() < config.degrade:
         photo = degrade(photo, rng)
-    return photo, mask, known
+    return photo, mask, valid

@@ -26,9 +26,9 @@ from u2cut.training.checkpoint import write_whole
 
 Bytes = NDArray[np.uint8]
 
-KNOWN: Final = 255
+VALID: Final = 255
 
-_CHANNELS: Final[dict[str, tuple[int, ...]]] = {"photos": (3,), "masks": (), "known": ()}
+_CHANNELS: Final[dict[str, tuple[int, ...]]] = {"photos": (3,), "masks": (), "valid": ()}
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Cache:
     Attributes:
         path: What the names of its files begin with.
         size: Side of the squares in pixels.
-        kept: Which of the entries it was made from are in it; the others were at fault.
-        problems: One line for each entry at fault: which file, and why.
+        kept: Which of the entries it was made from are in it; the others were invalid.
+        problems: One line for each invalid entry: which file, and why.
     """
 
     path: Path
@@ -68,9 +68,9 @@ class Cache:
         """Return a mask, (S, S) uint8."""
         return np.asarray(self._part("masks")[index])
 
-    def known(self, index: int) -> Bytes:
+    def valid(self, index: int) -> Bytes:
         """Return 255 where the mask is known, less where some of it isn't, (S, S) uint8."""
-        return np.asarray(self._part("known")[index])
+        return np.asarray(self._part("valid")[index])
 
 
 def read_example(pair: Pair, ignore: int | None) -> tuple[Bytes, Bytes, Bytes]:
@@ -87,12 +87,12 @@ def read_example(pair: Pair, ignore: int | None) -> tuple[Bytes, Bytes, Bytes]:
         DataError: They can't be trained on; the message names the file and says why.
     """
     frame, mask = read_pair(pair)
-    known = np.full_like(mask, KNOWN)
+    valid = np.full_like(mask, VALID)
     if ignore is not None:
-        known[mask == ignore] = 0
-    if not ((mask > SUBJECT_ABOVE) & (known > 0)).any():
+        valid[mask == ignore] = 0
+    if not ((mask > SUBJECT_ABOVE) & (valid > 0)).any():
         raise DataError(f"{printable(pair.mask)}: empty, nothing is marked as the subject")
-    return frame.image, mask, known
+    return frame.image, mask, valid
 
 
 def cache_pairs(
@@ -108,7 +108,7 @@ def cache_pairs(
 
     Args:
         folder: Where the files go.
-        pairs: The pairs; those at fault are left out, and told in the result.
+        pairs: The pairs; invalid ones are left out, and told in the result.
         size: Side of the squares in pixels.
         ignore: Mask value that means unknown.
         unlabelled: Photos that come after the pairs, with a mask of which nothing is known.

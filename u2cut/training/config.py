@@ -1,6 +1,6 @@
 """Everything that a training run can be told.
 
-The defaults are the published recipe (xuebinqin/U-2-Net, u2net_train.py). Each field is an
+The defaults are the published training (xuebinqin/U-2-Net, u2net_train.py). Each field is an
 option of ``u2cut train`` and a key of its TOML file (``configfile``). Nothing
 heavy is imported here.
 """
@@ -144,7 +144,7 @@ class TrainConfig(Options):
         ),
     )
     skip_bad: bool = field(
-        default=False, metadata=option("Leave out files at fault, and name them, and go on.")
+        default=False, metadata=option("Leave out invalid files, and name them, and go on.")
     )
     cache: Path | None = field(
         default=None,

@@ -1,4 +1,4 @@
-"""A training recipe as a TOML file, both ways."""
+"""A training config as a TOML file, both ways."""
 
 import tomllib
 from dataclasses import fields

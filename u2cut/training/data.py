@@ -20,7 +20,7 @@ from u2cut.datasets.pairs import (
     scan_folders,
 )
 from u2cut.errors import DataError
-from u2cut.training.cache import KNOWN, Bytes, Cache, cache_pairs, cache_photos
+from u2cut.training.cache import VALID, Bytes, Cache, cache_pairs, cache_photos
 from u2cut.training.config import TrainConfig
 from u2cut.training.distill import Targets, mix, teach
 
@@ -35,7 +35,7 @@ class TrainingData:
         cache: The training pairs, then the photos without masks.
         folders: Which --data folder each is from; the number after theirs without a mask.
         weights: How often an epoch shows each, (N,) float64.
-        grounds: Photos to put behind subjects.
+        backgrounds: Photos to put behind subjects.
         val: The validation pairs; may be empty.
         val_sets: The set of each.
         targets: What a teacher saw in each training photo.
@@ -44,7 +44,7 @@ class TrainingData:
     cache: Cache
     folders: list[int]
     weights: NDArray[np.float64]
-    grounds: list[Cache]
+    backgrounds: list[Cache]
     val: Cache
     val_sets: list[str]
     targets: Targets | None = None
@@ -64,10 +64,10 @@ class TrainingData:
         Returns:
             (S, S) uint8 each.
         """
-        mask, known = self.cache.mask(index), self.cache.known(index)
+        mask, valid = self.cache.mask(index), self.cache.valid(index)
         if self.targets is None:
-            return mask, known
-        return mix(self.targets.target(index), mask, known, share), np.full_like(known, KNOWN)
+            return mask, valid
+        return mix(self.targets.target(index), mask, valid, share), np.full_like(valid, VALID)
 
 
 def load_data(config: TrainConfig, folder: Path, *, quiet: bool = False) -> TrainingData:
@@ -79,7 +79,7 @@ def load_data(config: TrainConfig, folder: Path, *, quiet: bool = False) -> Trai
         quiet: Show no progress.
 
     Raises:
-        DataError: Files are at fault, all of them named; or none is left.
+        DataError: Files are invalid, all of them named; or none is left.
     """
     found, problems = _find(config)
     held, val_problems = _find_held_back(config, found)
@@ -92,13 +92,13 @@ def load_data(config: TrainConfig, folder: Path, *, quiet: bool = False) -> Trai
         folder, [p for _, p in used], size, ignore, unlabelled=unlabelled, quiet=quiet
     )
     val = cache_pairs(folder, [p for _, p in held], config.resize, ignore, quiet=quiet)
-    grounds = [
+    backgrounds = [
         cache_photos(folder, _photos(b, "of backgrounds"), size, quiet=quiet)
         for b in config.backgrounds
     ]
     _judge(
         [*problems, *val_problems, *cache.problems, *val.problems]
-        + [problem for ground in grounds for problem in ground.problems],
+        + [problem for background in backgrounds for problem in background.problems],
         skip_bad=config.skip_bad,
     )
     times = [*config.for_each_folder(config.data_weight, 1.0), 1.0]
@@ -110,7 +110,7 @@ def load_data(config: TrainConfig, folder: Path, *, quiet: bool = False) -> Trai
     targets = None
     if config.distill != "none":
         targets = teach(cache, config.distill, config.device, quiet=quiet)
-    return TrainingData(cache, folders, weights, grounds, val, val_sets, targets)
+    return TrainingData(cache, folders, weights, backgrounds, val, val_sets, targets)
 
 
 def _judge(problems: Sequence[str], *, skip_bad: bool) -> None:

@@ -20,8 +20,8 @@ from u2cut.console import printable, progress
 from u2cut.engines.predictor import Predictor, find_weights
 from u2cut.errors import OutputError, system_reason
 from u2cut.options import NetworkOptions
-from u2cut.saliency import restore, uncertainty
-from u2cut.training.cache import KNOWN, Cache
+from u2cut.saliency import to_saliency, uncertainty
+from u2cut.training.cache import VALID, Cache
 from u2cut.weights.notes import hash_file
 
 Bytes = NDArray[np.uint8]
@@ -82,7 +82,7 @@ def teach(cache: Cache, weights: str, device: str, *, quiet: bool = False) -> Ta
         quiet: Show no progress.
 
     Raises:
-        WeightsError: The teacher's weights can't be had.
+        WeightsError: The teacher's weights are not available.
         OutputError: The maps can't be written.
     """
     options = options_of(weights, device)
@@ -117,56 +117,56 @@ def _write(part: Path, square: int, cache: Cache, options: NetworkOptions, *, qu
         stream.truncate(done * square)
         bar.update(done)
         for index in range(done, len(cache)):
-            photo, mask, known = cache.photo(index), cache.mask(index), cache.known(index)
+            photo, mask, valid = cache.photo(index), cache.mask(index), cache.valid(index)
             maps = [network.fused_map(photo)]
-            if not enough(maps[0], mask, known == KNOWN):
+            if not enough(maps[0], mask, valid == VALID):
                 maps += network.views(photo)
-            stream.write(choose(maps, mask, known == KNOWN).tobytes())
+            stream.write(choose(maps, mask, valid == VALID).tobytes())
             stream.flush()
             bar.update()
 
 
-def enough(fused: Floats, mask: Bytes, known: NDArray[np.bool_]) -> bool:
+def enough(fused: Floats, mask: Bytes, valid: NDArray[np.bool_]) -> bool:
     """Tell whether a photo's first map makes other views needless.
 
     Args:
         fused: The teacher's fused map, (s, s) float32.
         mask: (S, S) uint8.
-        known: Where the mask is known, (S, S); nowhere, if the photo has none.
+        valid: Where the mask is known, (S, S); nowhere, if the photo has none.
     """
-    saliency = restore(fused)
+    saliency = to_saliency(fused)
     if saliency is None:
         return False
-    if known.any():
-        return _iou(_fit(saliency, mask.shape[0]), mask, known) >= CLOSE
+    if valid.any():
+        return _iou(_fit(saliency, mask.shape[0]), mask, valid) >= CLOSE
     return uncertainty(saliency) <= SURE
 
 
-def choose(maps: Sequence[Floats], mask: Bytes, known: NDArray[np.bool_]) -> Bytes:
+def choose(maps: Sequence[Floats], mask: Bytes, valid: NDArray[np.bool_]) -> Bytes:
     """Return the target of a photo.
 
     Args:
         maps: The teacher's fused maps of it, (s, s) float32 each.
         mask: (S, S) uint8.
-        known: Where the mask is known, (S, S); nowhere, if the photo has none.
+        valid: Where the mask is known, (S, S); nowhere, if the photo has none.
 
     Returns:
         (S, S) uint8, 255 for the subject.
     """
     size = mask.shape[0]
-    seen = [saliency for saliency in map(restore, maps) if saliency is not None]
-    if not known.any():
+    seen = [saliency for saliency in map(to_saliency, maps) if saliency is not None]
+    if not valid.any():
         best = min(seen, key=uncertainty, default=None)
         if best is None or uncertainty(best) > UNSURE:
             return _bytes(_fit(maps[0], size))
         return _bytes(sharpened(_fit(best, size)))
     fitted = [_fit(saliency, size) for saliency in seen]
-    nearest = max(fitted, key=lambda m: _iou(m, mask, known), default=None)
+    nearest = max(fitted, key=lambda m: _iou(m, mask, valid), default=None)
     if nearest is None:
         return mask
     target = _bytes(sharpened(nearest))
-    if _iou(nearest, mask, known) < TRUSTED:
-        target[known] = mask[known]
+    if _iou(nearest, mask, valid) < TRUSTED:
+        target[valid] = mask[valid]
     return target
 
 
@@ -177,7 +177,7 @@ def sharpened(saliency: Floats) -> Floats:
     return sharp
 
 
-def mix(target: Bytes, mask: Bytes, known: Bytes, share: float) -> Bytes:
+def mix(target: Bytes, mask: Bytes, valid: Bytes, share: float) -> Bytes:
     """Weigh a target against the mask, where that is known.
 
     Cross-entropy is linear in what is to be learnt, so this is the weighted sum of the losses
@@ -186,10 +186,10 @@ def mix(target: Bytes, mask: Bytes, known: Bytes, share: float) -> Bytes:
     Args:
         target: (S, S) uint8.
         mask: (S, S) uint8.
-        known: 255 where the mask is known, (S, S) uint8.
+        valid: 255 where the mask is known, (S, S) uint8.
         share: The teacher's, in [0, 1].
     """
-    own = np.where(known == KNOWN, np.float32(1 - share), np.float32(0))
+    own = np.where(valid == VALID, np.float32(1 - share), np.float32(0))
     mixed: Bytes = (own * mask + (1 - own) * target + 0.5).astype(np.uint8)
     return mixed
 
@@ -201,8 +201,8 @@ def _fit(saliency: Floats, size: int) -> Floats:
     return np.asarray(grown, np.float32)
 
 
-def _iou(saliency: Floats, mask: Bytes, known: NDArray[np.bool_]) -> float:
-    ours, truth = (saliency > 0.5) & known, (mask > 127) & known
+def _iou(saliency: Floats, mask: Bytes, valid: NDArray[np.bool_]) -> float:
+    ours, truth = (saliency > 0.5) & valid, (mask > 127) & valid
     union = np.count_nonzero(ours | truth)
     return np.count_nonzero(ours & truth) / union if union else 0.0
 

@@ -16,39 +16,39 @@ _PATIENCE: Final = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
+class ProcessGroup:
     """Which process of a run this is.
 
     Attributes:
         rank: Its number, from 0; process 0 alone writes.
-        world: How many processes there are.
+        world_size: How many processes there are.
         device: What it computes on.
     """
 
     rank: int
-    world: int
+    world_size: int
     device: torch.device
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process writes, evaluates and reports."""
         return self.rank == 0
 
-    def agree(self, stop: bool) -> bool:
+    def any_wants(self, stop: bool) -> bool:
         """Return whether any process wants to stop; all must ask together."""
-        if self.world == 1:
+        if self.world_size == 1:
             return stop
         votes = torch.tensor([float(stop)], device=self.device)
         dist.all_reduce(votes, op=dist.ReduceOp.MAX)
         return bool(votes.item())
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait for the others."""
-        if self.world > 1:
+        if self.world_size > 1:
             dist.barrier()
 
 
-def join_team(device: str) -> Team:
+def join_group(device: str) -> ProcessGroup:
     """Join the processes that torchrun started, or be alone.
 
     Args:
@@ -64,12 +64,12 @@ def join_team(device: str) -> Team:
             torch.cuda.set_device(chosen)
         # Process 0 decodes the data, and asks the teacher, while the others wait for it.
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
-    return Team(rank, world, chosen)
+    return ProcessGroup(rank, world, chosen)
 
 
-def leave_team(team: Team) -> None:
-    """Close what ``join_team`` opened."""
-    if team.world > 1:
+def leave_group(group: ProcessGroup) -> None:
+    """Close what ``join_group`` opened."""
+    if group.world_size > 1:
         dist.destroy_process_group()
 
 
@@ -86,7 +86,7 @@ def _device(name: str, local_rank: int) -> torch.device:
     return torch.device(kind, index) if kind == "cuda" else torch.device(kind)
 
 
-class _SumOverTeam(torch.autograd.Function):
+class _SumOverGroup(torch.autograd.Function):
     """Adds a tensor up over all processes; its gradient is added up likewise."""
 
     @staticmethod
@@ -102,8 +102,8 @@ class _SumOverTeam(torch.autograd.Function):
         return total
 
 
-def _sum_over_team(x: Tensor) -> Tensor:
-    total: Tensor = _SumOverTeam.apply(x)  # type: ignore[no-untyped-call]
+def _sum_over_group(x: Tensor) -> Tensor:
+    total: Tensor = _SumOverGroup.apply(x)  # type: ignore[no-untyped-call]
     return total
 
 
@@ -119,9 +119,9 @@ class SyncBatchNorm(nn.BatchNorm2d):
             return super().forward(input)
         x = input if input.dtype == torch.float64 else input.float()
         world = dist.get_world_size()
-        mean = _sum_over_team(x.mean(dim=(0, 2, 3))) / world
+        mean = _sum_over_group(x.mean(dim=(0, 2, 3))) / world
         centred = x - mean[:, None, None]
-        var = _sum_over_team(centred.square().mean(dim=(0, 2, 3))) / world
+        var = _sum_over_group(centred.square().mean(dim=(0, 2, 3))) / world
         self._follow(mean.detach(), var.detach(), x.numel() // x.shape[1] * world)
         gain = self.weight * torch.rsqrt(var + self.eps)
         out: Tensor = centred * gain[:, None, None] + self.bias[:, None, None]

@@ -21,7 +21,7 @@ def explain_memory(config: TrainConfig, world: int) -> Iterator[None]:
     """Say what needs less memory, where it has run out.
 
     Args:
-        config: The recipe.
+        config: The config.
         world: How many processes share each batch.
 
     Raises:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from u2cut.saliency import prepare
+from u2cut.saliency import preprocess
 from u2cut.training.augment import augment
-from u2cut.training.cache import KNOWN
+from u2cut.training.cache import VALID
 from u2cut.training.config import TrainConfig
 from u2cut.training.data import TrainingData
 
@@ -34,23 +34,23 @@ class Batch:
     Attributes:
         images: Normalised RGB, (B, 3, S, S) float32.
         truth: Mask in [0, 1], (B, 1, S, S) float32.
-        known: 1 where the truth is known, else 0, (B, 1, S, S) float32.
+        valid: 1 where the truth is known, else 0, (B, 1, S, S) float32.
     """
 
     images: Tensor
     truth: Tensor
-    known: Tensor
+    valid: Tensor
 
     def pin_memory(self) -> "Batch":
         """Move to page-locked memory; the loader calls it for a GPU."""
-        return Batch(self.images.pin_memory(), self.truth.pin_memory(), self.known.pin_memory())
+        return Batch(self.images.pin_memory(), self.truth.pin_memory(), self.valid.pin_memory())
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device, photos channels-last."""
         return Batch(
             self.images.to(device, non_blocking=True, memory_format=torch.channels_last),
             self.truth.to(device, non_blocking=True),
-            self.known.to(device, non_blocking=True),
+            self.valid.to(device, non_blocking=True),
         )
 
 
@@ -114,23 +114,23 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         self._share = [*config.for_each_folder(config.distill_share, 1.0), 1.0]
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return photo (3, S, S), truth and known (1, S, S), float32."""
+        """Return photo (3, S, S), truth and valid (1, S, S), float32."""
         number, index = key
         data, rng = self._data, np.random.default_rng((self._config.seed, _SAMPLE, number))
-        ground = None
+        background = None
         if rng.uniform() < self._paste[data.folders[index]]:
-            photos = data.grounds[int(rng.integers(len(data.grounds)))]
-            ground = photos.photo(int(rng.integers(len(photos))))
-        photo, mask, known = augment(
+            photos = data.backgrounds[int(rng.integers(len(data.backgrounds)))]
+            background = photos.photo(int(rng.integers(len(photos))))
+        photo, mask, valid = augment(
             data.cache.photo(index),
             *data.truth(index, self._share[data.folders[index]]),
-            ground=ground,
+            background=background,
             config=self._config,
             rng=rng,
         )
-        sure = known == KNOWN  # what is partly unknown, at a border that was resized, is unknown
+        sure = valid == VALID  # what is partly unknown, at a border that was resized, is unknown
         return (
-            torch.from_numpy(prepare(photo, photo.shape[0])),
+            torch.from_numpy(preprocess(photo, photo.shape[0])),
             torch.from_numpy(mask.astype(np.float32)[None] / 255),
             torch.from_numpy(sure.astype(np.float32)[None]),
         )
@@ -156,8 +156,8 @@ def batches(
 
 
 def _collate(samples: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Batch:
-    images, truth, known = (torch.stack(part) for part in zip(*samples, strict=True))
-    return Batch(images, truth, known)
+    images, truth, valid = (torch.stack(part) for part in zip(*samples, strict=True))
+    return Batch(images, truth, valid)
 
 
 def _start_worker(_: int) -> None:

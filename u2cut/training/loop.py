@@ -18,7 +18,7 @@ from u2cut.training.checkpoint import load_checkpoint, save_checkpoint, write_wh
 from u2cut.training.config import OUTPUTS, Precision, TrainConfig, check_data
 from u2cut.training.configfile import format_config
 from u2cut.training.data import TrainingData, load_data
-from u2cut.training.distributed import Team, join_team, leave_team, synchronise_batch_norm
+from u2cut.training.distributed import ProcessGroup, join_group, leave_group, synchronise_batch_norm
 from u2cut.training.limits import explain_memory, require_compiler
 from u2cut.training.loader import Batch, SampleNumbers, Samples, batches
 from u2cut.training.loss import total_loss
@@ -27,76 +27,86 @@ from u2cut.training.state import State, initial_network, rate, start, train_mode
 
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False, quiet: bool = False) -> None:
-    """Run a recipe, or go on with a run that was stopped.
+    """Run a training, or go on with a run that was stopped.
 
     Args:
-        config: The recipe.
+        config: The config.
         out: The run's folder.
         resume: Go on after its last checkpoint.
         quiet: Show no progress.
 
     Raises:
         UsageError: The config doesn't say what to train on.
-        DataError: The data is at fault, memory is short, or the loss is no longer a number.
+        DataError: The data is invalid, memory is short, or the loss is no longer a number.
         DeviceError: The device isn't there, or torch can't compile for it.
         Interrupted: Stopped by the user, after a checkpoint was saved.
     """
     check_data(config)
-    team = join_team(config.device)
+    group = join_group(config.device)
     try:
-        if config.batch_size % team.world:
+        if config.batch_size % group.world_size:
             raise UsageError(
-                f"--batch-size {config.batch_size} can't be shared by {team.world} processes"
+                f"--batch-size {config.batch_size} can't be shared by {group.world_size} processes"
             )
         if config.compile:
-            require_compiler(team.device)
-        if config.precision is Precision.FP16 and team.device.type == "cpu" and team.leads:
+            require_compiler(group.device)
+        if (
+            config.precision is Precision.FP16
+            and group.device.type == "cpu"
+            and group.is_main_process
+        ):
             logger.warning("--precision fp16 is for GPUs: a CPU is many times slower with it")
-        with explain_memory(config, team.world):
-            data = _load_together(config, out, team, quiet=quiet)
-            _train(config, out, data, team, resume=resume, quiet=quiet)
+        with explain_memory(config, group.world_size):
+            data = _load_together(config, out, group, quiet=quiet)
+            _train(config, out, data, group, resume=resume, quiet=quiet)
     finally:
-        leave_team(team)
+        leave_group(group)
 
 
 def _train(
-    config: TrainConfig, out: Path, data: TrainingData, team: Team, *, resume: bool, quiet: bool
+    config: TrainConfig,
+    out: Path,
+    data: TrainingData,
+    group: ProcessGroup,
+    *,
+    resume: bool,
+    quiet: bool,
 ) -> None:
     steps = config.steps or max(1, config.epochs * data.epoch // config.photos_per_step)
     torch.manual_seed(config.seed)
     network = initial_network(config)
     if not (resume or config.freeze_bn) and batch_norm.is_folded(network):
-        _estimate_batch_norm(network, config, data, team)
-    state = start(config, network, team.device)
+        _estimate_batch_norm(network, config, data, group)
+    state = start(config, network, group.device)
     if resume:
         state.load(load_checkpoint(out / "checkpoints"))
-    model = _wrap(state.network, config, team)
-    stream = _batches_from(state.step, config, data, team)
-    report = Report(config, out, data, state, team.device) if team.leads else None
-    if team.leads:
+    model = _wrap(state.network, config, group)
+    stream = _batches_from(state.step, config, data, group)
+    report = Report(config, out, data, state, group.device) if group.is_main_process else None
+    if group.is_main_process:
         write_whole(out / "config.toml", lambda p: p.write_text(format_config(config), "utf-8"))
 
     def save() -> None:
-        if team.leads:
+        if group.is_main_process:
             save_checkpoint(out / "checkpoints", state.step, state.dump(), config.keep)
 
     with (
         _stop_signals() as asked_to_stop,
-        progress(steps, unit="step", quiet=quiet or not team.leads) as bar,
+        progress(steps, unit="step", quiet=quiet or not group.is_main_process) as bar,
     ):
         bar.update(state.step)
         while state.step < steps:
             learning_rate = rate(state.step, steps, config)
-            terms = optimise(model, state, stream, config, team, learning_rate)
+            terms = optimise(model, state, stream, config, group, learning_rate)
             bar.update()
             if report:
                 report.count(terms)
-            stop = team.agree(asked_to_stop())
+            stop = group.any_wants(asked_to_stop())
             done = state.step == steps
             if report and (stop or done or state.step % config.log_every == 0):
                 bar.show(report.log(learning_rate))
             if report and (done or state.step % config.eval_every == 0):
-                report.evaluate(_autocast(config, team))
+                report.evaluate(_autocast(config, group))
             if stop or done or state.step % config.save_every == 0:
                 save()
             if stop and not done:
@@ -104,7 +114,7 @@ def _train(
                     f"stopped after step {state.step}, saved in {printable(out)}; to go on: "
                     f"u2cut train --resume --out {printable(out)}"
                 )
-    team.wait()  # for the last evaluation
+    group.barrier()  # for the last evaluation
     if report:
         report.finish()
 
@@ -114,7 +124,7 @@ def optimise(
     state: State,
     stream: Iterator[Batch],
     config: TrainConfig,
-    team: Team,
+    group: ProcessGroup,
     learning_rate: float,
 ) -> Tensor:
     """Take one optimiser step, over ``accumulate`` batches.
@@ -123,21 +133,21 @@ def optimise(
         Mean cross-entropy of the seven outputs on this process's photos, (7,), on the device.
     """
     train_mode(state.network, freeze_bn=config.freeze_bn)
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate
+    for parameters in state.optimizer.param_groups:
+        parameters["lr"] = learning_rate
     state.optimizer.zero_grad(set_to_none=True)
-    terms = torch.zeros(OUTPUTS, device=team.device)
+    terms = torch.zeros(OUTPUTS, device=group.device)
     for left in reversed(range(config.accumulate)):
-        batch = next(stream).to(team.device)
+        batch = next(stream).to(group.device)
         # The processes add up their gradients once a step, after the last batch.
         apart = isinstance(model, DistributedDataParallel) and left > 0
         with model.no_sync() if apart else nullcontext():  # type: ignore[operator]
-            with _autocast(config, team):
+            with _autocast(config, group):
                 outputs = model(batch.images)  # 7 × (B, 1, S, S) logits
             loss, parts = total_loss(
                 outputs,
                 batch.truth,
-                batch.known,
+                batch.valid,
                 weights=config.loss_weights or [1.0] * OUTPUTS,
                 iou=config.iou,
                 ssim=config.ssim,
@@ -155,43 +165,45 @@ def optimise(
     return terms
 
 
-def _load_together(config: TrainConfig, out: Path, team: Team, *, quiet: bool) -> TrainingData:
+def _load_together(
+    config: TrainConfig, out: Path, group: ProcessGroup, *, quiet: bool
+) -> TrainingData:
     """Let process 0 decode into the cache; the others then find it there."""
     folder = config.cache or out / "cache"
-    if team.leads:
+    if group.is_main_process:
         data = load_data(config, folder, quiet=quiet)
-    team.wait()
-    return data if team.leads else load_data(config, folder, quiet=True)
+    group.barrier()
+    return data if group.is_main_process else load_data(config, folder, quiet=True)
 
 
 def _batches_from(
-    step: int, config: TrainConfig, data: TrainingData, team: Team
+    step: int, config: TrainConfig, data: TrainingData, group: ProcessGroup
 ) -> Iterator[Batch]:
     """Begin the stream of this process's batches where ``step`` steps have left it."""
     numbers = SampleNumbers(
         data.weights,
         config,
         start=step * config.photos_per_step,
-        rank=team.rank,
-        world=team.world,
+        rank=group.rank,
+        world=group.world_size,
     )
     return batches(
         Samples(data, config),
         numbers,
         workers=config.workers,
-        pin_memory=team.device.type == "cuda",
+        pin_memory=group.device.type == "cuda",
     )
 
 
 def _estimate_batch_norm(
-    network: U2Net, config: TrainConfig, data: TrainingData, team: Team
+    network: U2Net, config: TrainConfig, data: TrainingData, group: ProcessGroup
 ) -> None:
     """Make a network that was published with folded batch norm trainable.
 
     Each process does it by itself, on the same photos.
     """
     count = -(-batch_norm.PHOTOS // config.batch_size)
-    if team.leads:
+    if group.is_main_process:
         logger.log(
             NOTICE,
             "batch norm is folded into %s: its statistics are estimated on %d training photos",
@@ -200,30 +212,30 @@ def _estimate_batch_norm(
         )
     numbers = SampleNumbers(data.weights, config)
     samples = batches(Samples(data, config), numbers, workers=0, pin_memory=False)
-    network.to(team.device)
+    network.to(group.device)
     some = islice(samples, count)
-    batch_norm.estimate(network, (batch.to(team.device).images for batch in some))
+    batch_norm.estimate(network, (batch.to(group.device).images for batch in some))
 
 
-def _wrap(network: nn.Module, config: TrainConfig, team: Team) -> nn.Module:
+def _wrap(network: nn.Module, config: TrainConfig, group: ProcessGroup) -> nn.Module:
     """Compile the network and share it among the processes, where that is asked for.
 
     The network itself stays as it is: measuring it, with batches of other sizes, would mean
     compiling again and again.
     """
-    if team.world > 1 and config.sync_bn:
+    if group.world_size > 1 and config.sync_bn:
         synchronise_batch_norm(network)
     model: nn.Module = network
     if config.compile:
         model = torch.compile(network)  # type: ignore[assignment]
-    return DistributedDataParallel(model) if team.world > 1 else model
+    return DistributedDataParallel(model) if group.world_size > 1 else model
 
 
-def _autocast(config: TrainConfig, team: Team) -> AbstractContextManager[object]:
+def _autocast(config: TrainConfig, group: ProcessGroup) -> AbstractContextManager[object]:
     kinds = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
     if config.precision is Precision.FP32:
         return nullcontext()
-    return torch.autocast(team.device.type, kinds[config.precision])
+    return torch.autocast(group.device.type, kinds[config.precision])
 
 
 @contextmanager

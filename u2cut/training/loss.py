@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def cross_entropy(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """Binary cross-entropy, averaged over the known pixels of each photo, then over photos.
+def cross_entropy(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Binary cross-entropy, averaged over the valid pixels of each photo, then over photos.
 
     The average is taken per photo so that photos divided among processes weigh the same as in
     one batch.
@@ -20,30 +20,30 @@ def cross_entropy(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     Args:
         logits: (B, 1, H, W) float32.
         truth: Mask in [0, 1], same shape.
-        known: 1 where the truth is known, 0 elsewhere, same shape.
+        valid: 1 where the truth is known, 0 elsewhere, same shape.
     """
-    pixels = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * known
-    return _photo_mean(pixels, known)
+    pixels = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * valid
+    return _photo_mean(pixels, valid)
 
 
-def iou_loss(probability: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+def iou_loss(probability: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """One minus the soft intersection over union (BASNet, equation 6), mean over photos."""
-    p, t = probability * known, truth * known
+    p, t = probability * valid, truth * valid
     both = (p * t).sum(dim=(1, 2, 3))
     either = (p + t - p * t).sum(dim=(1, 2, 3))
     return (1 - (both + 1) / (either + 1)).mean()  # +1 pixel: an empty pair is a perfect one
 
 
-def ssim_loss(probability: Tensor, truth: Tensor, known: Tensor, window: int = 11) -> Tensor:
+def ssim_loss(probability: Tensor, truth: Tensor, valid: Tensor, window: int = 11) -> Tensor:
     """One minus the structural similarity (BASNet, equation 5), over a box window, halved.
 
     Args:
         probability: (B, 1, H, W) in [0, 1].
         truth: Same shape.
-        known: Same shape; windows around unknown pixels see the truth in both maps.
+        valid: Same shape; windows around unknown pixels see the truth in both maps.
         window: Side of the window in pixels.
     """
-    p = probability * known + truth * (1 - known)
+    p = probability * valid + truth * (1 - valid)
 
     def blur(x: Tensor) -> Tensor:
         return F.avg_pool2d(x, window, stride=1)
@@ -56,14 +56,14 @@ def ssim_loss(probability: Tensor, truth: Tensor, known: Tensor, window: int = 1
     return ((1 - ssim) / 2).mean()
 
 
-def _photo_mean(pixels: Tensor, known: Tensor) -> Tensor:
-    return (pixels.sum(dim=(1, 2, 3)) / known.sum(dim=(1, 2, 3)).clamp_min(1)).mean()
+def _photo_mean(pixels: Tensor, valid: Tensor) -> Tensor:
+    return (pixels.sum(dim=(1, 2, 3)) / valid.sum(dim=(1, 2, 3)).clamp_min(1)).mean()
 
 
 def total_loss(
     outputs: Sequence[Tensor],
     truth: Tensor,
-    known: Tensor,
+    valid: Tensor,
     *,
     weights: Sequence[float],
     iou: float = 0.0,
@@ -74,7 +74,7 @@ def total_loss(
     Args:
         outputs: Logits of the fused map and side outputs 1 to 6, each (B, 1, H, W).
         truth: Mask in [0, 1], (B, 1, H, W).
-        known: 1 where the truth is known, (B, 1, H, W).
+        valid: 1 where the truth is known, (B, 1, H, W).
         weights: Weights of the seven cross-entropies, in the outputs' order.
         iou: Weight of the IoU term on the fused map.
         ssim: Weight of the SSIM term on the fused map.
@@ -82,12 +82,12 @@ def total_loss(
     Returns:
         The loss, and the seven cross-entropies, detached, (7,).
     """
-    terms = [cross_entropy(o.float(), truth, known) for o in outputs]
+    terms = [cross_entropy(o.float(), truth, valid) for o in outputs]
     loss = torch.stack([w * t for w, t in zip(weights, terms, strict=True)]).sum()
     if iou or ssim:
         fused = torch.sigmoid(outputs[0].float())
         if iou:
-            loss = loss + iou * iou_loss(fused, truth, known)
+            loss = loss + iou * iou_loss(fused, truth, valid)
         if ssim:
-            loss = loss + ssim * ssim_loss(fused, truth, known)
+            loss = loss + ssim * ssim_loss(fused, truth, valid)
     return loss, torch.stack(terms).detach()

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from u2cut.console import printable
 from u2cut.errors import DataError, OutputError, system_reason
-from u2cut.training.cache import KNOWN
-from u2cut.training.card import write_weights
+from u2cut.training.cache import VALID
 from u2cut.training.checkpoint import write_whole
 from u2cut.training.config import TrainConfig
 from u2cut.training.data import TrainingData
+from u2cut.training.model_card import write_weights
 from u2cut.training.pictures import draw_curves, draw_sheet
 from u2cut.training.state import State
 from u2cut.training.validate import ALL, Measures, photo_scores, predict, summarise
@@ -28,7 +28,7 @@ class Report:
     """Writes into the run's folder.
 
     Args:
-        config: The recipe.
+        config: The config.
         out: The run's folder.
         data: What it is fed with.
         state: What changes from step to step.
@@ -96,8 +96,8 @@ class Report:
             if first == 0:
                 draw_sheet(self._out / "preview.png", photos, maps)
             for i, outputs in zip(some, maps, strict=True):
-                known = photos.known(i) == KNOWN
-                scores.append(photo_scores(outputs[0], photos.mask(i), known))
+                valid = photos.valid(i) == VALID
+                scores.append(photo_scores(outputs[0], photos.mask(i), valid))
         measures: Measures = {}
         if len(data.val):
             measures = summarise(scores, data.val_sets)

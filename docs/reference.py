@@ -1,4 +1,4 @@
-"""Write the option reference into README.md, from the commands themselves.
+"""Write docs/commands.md, from the commands themselves.
 
 python docs/reference.py
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from u2cut.cli.app import command_tree
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent / "commands.md"
 BEGIN, END = "<!-- reference: written by docs/reference.py -->", "<!-- end of reference -->"
 
 
@@ -54,18 +54,18 @@ def reference() -> str:
             if p.param_type_name == "argument"
         )
         summary = command.help.split("\n")[0]  # type: ignore[attr-defined]
-        lines += ["", f"#### `{path}{' ' + arguments if arguments else ''}`", "", summary]
+        lines += ["", f"## `{path}{' ' + arguments if arguments else ''}`", "", summary]
         if options:
             lines += ["", "| option | meaning | default |", "|---|---|---|", *options]
     return "\n".join([*lines, "", END])
 
 
-def updated(readme: str) -> str:
-    """Return the README with a fresh reference."""
+def updated(page: str) -> str:
+    """Return the page with a fresh reference."""
     pattern = re.escape(BEGIN) + ".*" + re.escape(END)
-    return re.sub(pattern, lambda _: reference(), readme, flags=re.DOTALL)
+    return re.sub(pattern, lambda _: reference(), page, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
-    README.write_text(updated(README.read_text()))
+    PAGE.write_text(updated(PAGE.read_text()))
     sys.exit()

@@ -50,10 +50,10 @@ def options() -> list[tuple[str, str]]:
     return found
 
 
-def test_the_readmes_reference_is_that_of_the_commands() -> None:
+def test_the_command_reference_is_that_of_the_commands() -> None:
     """Mend it with: python docs/reference.py."""
-    readme = (ROOT / "README.md").read_text()
-    assert updated(readme) == readme
+    page = (ROOT / "docs/commands.md").read_text()
+    assert updated(page) == page
 
 
 def test_every_option_is_in_a_test() -> None:
@@ -85,3 +85,23 @@ def test_the_package_is_typed_and_its_version_is_in_the_changelog() -> None:
     assert (PACKAGE / "py.typed").exists()
     assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
     assert sys.version_info >= (3, 11)
+
+
+def test_every_link_of_the_documentation_leads_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("weights/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 250
+
+
+def test_the_way_by_hand_gives_what_the_command_gives(tmp_path: Path) -> None:
+    photo, ours = ROOT / "examples/coffee.jpg", tmp_path / "hand.png"
+    script = ROOT / "examples/cutout_by_hand.py"
+    subprocess.run([sys.executable, script, photo, ours], check=True)
+    command = [sys.executable, "-m", "u2cut", "remove", photo, "--model", "u2netp"]
+    subprocess.run([*command, "-o", tmp_path / "command.png"], check=True)
+    assert ours.read_bytes() == (tmp_path / "command.png").read_bytes()

@@ -6,7 +6,7 @@ U2cutError
 ├── OutputError     4   a result that can't be written
 ├── WeightsError    5   weights that can't be had, or aren't what they claim to be
 ├── DeviceError     6   a device, engine or precision that was asked for and is missing
-├── DataError       7   training or evaluation invalid data
+├── DataError       7   invalid training or evaluation data
 ├── PartialFailure  8   several inputs, some failed
 └── Interrupted   130   stopped by the user
 """
@@ -16,7 +16,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The exit codes of the command line; see the README's table."""
+    """The exit codes of the command line; see the table in README.md."""
 
     OK = 0
     BUG = 1
@@ -70,7 +70,7 @@ class DeviceError(U2cutError):
 
 
 class DataError(U2cutError):
-    """Training or evaluation invalid data."""
+    """Invalid training or evaluation data."""
 
     exit_code = ExitCode.DATA
 

@@ -71,7 +71,13 @@ def test_every_file_at_fault_is_named(tmp_path, make_set):
     spoil(folder)
     with pytest.raises(DataError) as caught:
         load(tmp_path, data=[folder])
-    for name in ("images/000.png", "masks/001.png", "images/002.png", "--skip-bad", "3 invalid files"):
+    for name in (
+        "images/000.png",
+        "masks/001.png",
+        "images/002.png",
+        "--skip-bad",
+        "3 invalid files",
+    ):
         assert name in str(caught.value)
 
 

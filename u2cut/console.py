@@ -48,9 +48,9 @@ class _Stdout(io.FileIO):
             while rest:
                 rest = rest[super().write(rest) :]
         except BrokenPipeError as e:
-            raise OutputError("stdout: Broken pipe; nobody reads it") from e
+            raise OutputError("Broken pipe", path="stdout", remedy="nobody reads it") from e
         except OSError as e:
-            raise OutputError(f"stdout: {system_reason(e)}") from e
+            raise OutputError(system_reason(e), path="stdout") from e
         return len(whole)
 
 

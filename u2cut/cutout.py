@@ -116,8 +116,15 @@ class Cutout:
 
     @cached_property
     def coverage(self) -> float:
-        """Share of the photo that the subject covers, in [0, 1]."""
-        return float(self.alpha.mean(dtype=np.float64)) if self.has_subject else 0.0
+        """Share of the photo that the subject covers, in [0, 1].
+
+        That of the matte; of the map's upper half where the product needs no matte.
+        """
+        if self._map is None:
+            return 0.0
+        if self._options.product in (Product.SALIENCY, Product.TRIMAP):
+            return float(np.count_nonzero(self._map > 0.5) / self._map.size)
+        return float(self.alpha.mean(dtype=np.float64))
 
     @cached_property
     def foreground(self) -> NDArray[np.uint8]:

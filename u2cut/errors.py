@@ -33,10 +33,26 @@ class ExitCode(IntEnum):
 class U2cutError(Exception):
     """Base of every error that u2cut raises on purpose.
 
-    The message says what is wrong, with which file, and what to do.
+    Its text says what is wrong, with which file, and what to do:
+    ``<path>: <problem>; <remedy>``.
+
+    Args:
+        problem: What is wrong.
+        path: The file, in printable form, unless the problem names it.
+        remedy: What to do.
     """
 
     exit_code = ExitCode.BUG
+
+    def __init__(
+        self, problem: str = "", *, path: str | None = None, remedy: str | None = None
+    ) -> None:
+        super().__init__(problem)
+        self.problem, self.path, self.remedy = problem, path, remedy
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        return f"{where}{self.problem}" + (f"; {self.remedy}" if self.remedy else "")
 
 
 class UsageError(U2cutError):

@@ -271,3 +271,43 @@ def test_two_processes_learn_what_one_learns_on_the_joint_batch(tmp_path, make_s
 
 def moments(state):
     return [own["exp_avg"] for own in state["optimizer"]["state"].values()]
+
+
+def test_a_run_says_what_it_measures_and_which_weights_it_keeps(tmp_path, make_set, capfd):
+    from u2cut.console import configure_logging
+
+    configure_logging(verbose=True)
+    config = replace(TINY, data=[make_set()], val=[make_set("val", 3)], steps=2, eval_every=1)
+    train(config, tmp_path / "run")
+    said = capfd.readouterr().err
+    assert "step 1: iou 0." in said
+    assert "the best so far: kept" in said
+    kept = safe_open(tmp_path / "run/model.safetensors", "pt").metadata()["steps"]
+    assert f"model.safetensors: the weights of step {kept}, the best by validation IoU" in said
+
+
+@pytest.mark.parametrize("lr", [0.02, 1.0])  # to a bad network, and to none
+def test_a_run_that_diverges_fails_and_keeps_the_weights_from_before(tmp_path, make_set, lr):
+    config = replace(
+        TINY,
+        data=[make_set()],
+        val=[make_set("val", 4)],
+        init="u2netp",
+        freeze_bn=True,
+        steps=1,
+        lr=1e-6,
+        eval_every=1,
+        save_every=1,
+    )
+    train(config, tmp_path / "run")
+    good = load_file(tmp_path / "run/model.safetensors")
+    with pytest.raises(DataError, match=r"diverged: .* holds the weights of step 1; .*--lr"):
+        train(replace(config, steps=4, lr=lr), tmp_path / "run", resume=True)
+    assert_equal(load_file(tmp_path / "run/model.safetensors"), good)
+
+
+def test_a_run_that_diverges_without_validation_keeps_no_weights(tmp_path, make_set):
+    config = replace(TINY, data=[make_set()], steps=2, lr=1e4, init="u2netp", freeze_bn=True)
+    with pytest.raises(DataError, match=r"diverged|no longer a number"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run/model.safetensors").exists()

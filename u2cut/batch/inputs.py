@@ -22,6 +22,11 @@ class Source:
     relative: str
 
 
+def has_pattern(text: str) -> bool:
+    """Tell whether an input may be a pattern, as ``*.jpg``."""
+    return glob.has_magic(text)
+
+
 def find_sources(
     inputs: tuple[str, ...], options: InputOptions, *, output: str | None
 ) -> Iterator[Source]:
@@ -51,7 +56,7 @@ class _Finder:
         for text in self.inputs:
             if text == STD:
                 yield Source(STD, "stdin")
-            elif glob.has_magic(text) and not os.path.lexists(text):
+            elif has_pattern(text) and not os.path.lexists(text):
                 yield from self._matching(text)
             else:
                 yield from self._file_or_folder(text)

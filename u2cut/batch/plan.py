@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from u2cut.batch.inputs import Source, find_sources
+from u2cut.batch.inputs import Source, find_sources, has_pattern
 from u2cut.console import printable
 from u2cut.errors import InputError, OutputError, UsageError, system_reason
 from u2cut.files import STD
@@ -112,6 +112,7 @@ def plan(
         raise UsageError("no input: name photos, folders, '-' for stdin, or --from-file LIST")
     if "" in inputs:
         raise UsageError("an input's name is empty; is a variable unset?")
+    _refuse_output_among_inputs(inputs, output)
     if inputs.count(STD) + (options.from_file == STD) > 1:
         raise UsageError("stdin can be read only once, but it is named twice")
     planned = Plan()
@@ -127,6 +128,24 @@ def plan(
         planned.close()
         raise
     return planned
+
+
+def _refuse_output_among_inputs(inputs: tuple[str, ...], output: OutputOptions) -> None:
+    """Refuse "IN OUT", other tools' order, as far as it can be told from two inputs.
+
+    Raises:
+        UsageError: The second of two inputs isn't there, or is an empty folder.
+    """
+    if output.output is not None or len(inputs) != 2 or STD in inputs:
+        return
+    first, second = inputs
+    missing = not os.path.lexists(second) and not has_pattern(second)
+    empty = os.path.isdir(second) and os.path.isdir(first) and not os.listdir(second)
+    if os.path.lexists(first) and (missing or empty):
+        raise UsageError(
+            f"{printable(second)}: {'an empty folder' if empty else 'no such file or folder'}; "
+            f"did you mean -o {printable(second)}?"
+        )
 
 
 class _Planner:

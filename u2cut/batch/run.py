@@ -167,14 +167,14 @@ def _result(job: Job, outcome: Result | Exception, options: RunOptions) -> Resul
     """Say what became of a job, and log what went wrong."""
     if isinstance(outcome, Result):
         return outcome
-    error = outcome
+    error: Exception = outcome
     if isinstance(outcome, MemoryError):
         error = InputError("there isn't enough memory for this photo")
     elif isinstance(outcome, TimeoutError):
         error = InputError(f"took longer than {options.timeout:g} s; --timeout changes that")
     known = isinstance(error, U2cutError)
     text = str(error) if known else f"a bug in u2cut: {type(error).__name__}: {error}"
-    if not text.startswith((printable(job.target), "stdout: ")):
+    if not (isinstance(error, U2cutError) and error.path):  # else it is about its output
         text = f"{name_of(job.source)}: {text}"
     logger.error("%s", text, exc_info=None if known else error)
     return Result(job, status="failed", error=error)

@@ -1,6 +1,5 @@
 """Bounded stages: some photos are read while one is in the network and others are finished."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2cut.batch.workers import Workers
+from u2cut.cores import available_cores
 from u2cut.engines.predictor import Prediction, Predictor
 
 _HEAD_START = 2  # photos that are read while the engine is made ready
@@ -37,7 +37,7 @@ class Ready(Generic[P]):
 
 def worker_count(jobs: int | None) -> int:
     """Threads to use when ``jobs`` were asked for: else one a core, up to 8."""
-    return jobs or min(os.cpu_count() or 1, 8)
+    return jobs or min(available_cores(), 8)
 
 
 def flow(

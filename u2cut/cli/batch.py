@@ -122,6 +122,9 @@ def _check_formats(jobs: Plan, options: BatchOptions) -> None:
         raise OutputError(
             "jpg has no transparency: add --background COLOR, or write png, webp, tiff or avif"
         )
+    written = options.output.format or first.format or Format.PNG
+    if options.output.quality is not None and written in (Format.PNG, Format.TIFF):
+        raise UsageError(f"--quality is about webp, avif and jpg; {written} keeps every pixel")
     if first.target == STD:
         if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError(

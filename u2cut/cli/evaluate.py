@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from u2cut import console, weights
 from u2cut.cli.options import examples, takes
 from u2cut.console import printable
+from u2cut.cores import available_cores
 from u2cut.datasets import pairs as data
 from u2cut.describe import Options, option
 from u2cut.errors import OutputError, UsageError
@@ -195,7 +196,7 @@ def _outcomes(
     """Return what makes the maps, and what becomes of each pair, lazily."""
     from u2cut.evaluation.evaluate import find_maps, judge_folder, judge_network
 
-    workers = options.jobs or min(os.cpu_count() or 1, 8)
+    workers = options.jobs or min(available_cores(), 8)
     if options.pred is not None:
         maps = find_maps(found, options.pred)
         judged = judge_folder(found, maps, ignore=options.ignore, workers=workers)

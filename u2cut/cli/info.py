@@ -3,12 +3,12 @@
 import importlib.metadata
 import importlib.util
 import json
-import os
 import platform
 import sys
 
 from u2cut import console
 from u2cut.cli.options import Json, examples
+from u2cut.cores import available_cores
 from u2cut.version import __version__
 
 _LIBRARIES = ("torch", "openvino", "nncf", "opencv-python-headless", "pillow", "numpy")
@@ -46,7 +46,7 @@ def _facts() -> dict[str, object]:
         "u2cut": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "devices": {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()},
         "engines": {"torch": True, "openvino": _installed("openvino")},

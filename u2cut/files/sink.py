@@ -142,9 +142,7 @@ class Sink:
 def _unwritable(target: str, e: OSError) -> OutputError:
     remedy = _REMEDIES.get(e.errno or 0)
     reason = e.strerror or str(e)
-    return OutputError(
-        f"{printable(target)}: can't be written ({reason})" + (f"; {remedy}" if remedy else "")
-    )
+    return OutputError(f"can't be written ({reason})", path=printable(target), remedy=remedy)
 
 
 def _folder_of(target: str) -> str:

@@ -6,7 +6,6 @@ Drawings and masks are the other way round, and which filter is best differs fro
 picture: a sample decides. Strips are compressed in parallel and joined, as pigz does.
 """
 
-import os
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from zlib_ng import zlib_ng as zlib
+
+from u2cut.cores import available_cores
 
 _UP, _AVERAGE, _PAETH = 2, 3, 4  # filter types (9.2)
 _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # by channels: grey, RGB, RGBA (11.2.1)
@@ -115,7 +116,7 @@ def _zlib_stream(rows: npt.NDArray[np.uint8], channels: int, method: _Method) ->
     yield b"\x78\x01"
     checksum = 1
     tops = range(0, height, strip)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(tops))) as pool:
+    with ThreadPoolExecutor(min(available_cores(), len(tops))) as pool:
         apply = pool.map if len(tops) > 1 else map
         for piece, own, length in apply(deflate, tops):
             checksum = _joined_adler32(checksum, own, length)

@@ -18,6 +18,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from u2cut.console import printable, progress
+from u2cut.cores import available_cores
 from u2cut.datasets.masks import SUBJECT_ABOVE, read_frame, read_pair
 from u2cut.datasets.pairs import Pair
 from u2cut.errors import DataError, OutputError, system_reason
@@ -191,7 +192,7 @@ def _decode(
     problems: list[str] = []
     with ExitStack() as stack:
         streams = [stack.enter_context(_file(path, part).open("wb")) for part in parts]
-        pool = stack.enter_context(ThreadPoolExecutor())
+        pool = stack.enter_context(ThreadPoolExecutor(available_cores()))
         bar = stack.enter_context(progress(count, unit="photo", label="reading", quiet=quiet))
         for number, squares in enumerate(pool.map(square, range(count))):
             bar.update()

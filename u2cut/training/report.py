@@ -3,25 +3,31 @@
 import json
 import math
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from u2cut.console import printable
+from u2cut.console import NOTICE, logger, printable
 from u2cut.errors import DataError, OutputError, system_reason
 from u2cut.training.cache import VALID
 from u2cut.training.checkpoint import write_whole
 from u2cut.training.config import TrainConfig
 from u2cut.training.data import TrainingData
-from u2cut.training.model_card import write_weights
+from u2cut.training.model_card import WEIGHTS, write_weights
 from u2cut.training.pictures import draw_curves, draw_sheet
 from u2cut.training.state import State
 from u2cut.training.validate import ALL, Measures, photo_scores, predict, summarise
+from u2cut.weights import read_metadata
 
 BATCH = 8  # photos at a time, and rows of the preview
+# A network whose validation IoU falls below half of its best is lost, if it had learnt anything.
+DIVERGED: Final = 0.5
+LEARNT: Final = 0.2
 
 
 class Report:
@@ -44,6 +50,7 @@ class Report:
         self._forget_after(state.step)
         self._since, self._at = time.monotonic(), state.step
         self._terms: list[Tensor] = []
+        self._kept = _kept_step(out / WEIGHTS)
         self._events = _open_tensorboard(out) if config.tensorboard else None
 
     def _forget_after(self, step: int) -> None:
@@ -83,6 +90,9 @@ class Report:
 
         Args:
             autocast: The precision.
+
+        Raises:
+            DataError: The run has diverged.
         """
         began, config, state, data = time.monotonic(), self._config, self._state, self._data
         photos = data.val if len(data.val) else data.cache
@@ -93,6 +103,8 @@ class Report:
             maps = predict(
                 state.kept, photos, some, size=config.resize, device=self._device, autocast=autocast
             )
+            if not np.isfinite(maps).all():
+                raise self._diverged(f"the maps are no longer numbers at step {state.step}")
             if first == 0:
                 draw_sheet(self._out / "preview.png", photos, maps)
             for i, outputs in zip(some, maps, strict=True):
@@ -106,10 +118,41 @@ class Report:
         if best:
             state.best = measures[ALL]["iou"] if measures else state.best
             write_weights(self._out, config, state, data, measures)
+            self._kept = state.step
+        if measures:
+            self._judge(measures[ALL], best=best)
         self._since += time.monotonic() - began
 
+    def _judge(self, overall: Mapping[str, float], *, best: bool) -> None:
+        """Log a line for a validation.
+
+        Raises:
+            DataError: The network fell far below what it was.
+        """
+        iou, step, found = overall["iou"], self._state.step, self._state.best
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in overall.items())
+        kept = "the best so far: kept" if best else f"those of step {self._kept} stay"
+        logger.info("step %d: %s; %s", step, shown, kept)
+        if iou < DIVERGED * found and found > LEARNT:
+            raise self._diverged(f"validation IoU {iou:.3f} at step {step}, {found:.3f} before")
+
+    def _diverged(self, how: str) -> DataError:
+        weights = self._out / WEIGHTS
+        kept = "no weights are kept"
+        if weights.exists():
+            kept = f"{printable(weights)} holds the weights of step {self._kept}"
+        return DataError(f"the run has diverged: {how}; {kept}; try a lower --lr, or --clip 1")
+
     def finish(self) -> None:
-        """Draw the curves; close what is open."""
+        """Draw the curves; close what is open; say which weights are kept."""
+        which = "the best by validation IoU" if len(self._data.val) else "the last"
+        logger.log(
+            NOTICE,
+            "%s: the weights of step %d, %s",
+            printable(self._out / WEIGHTS),
+            self._kept,
+            which,
+        )
         draw_curves(self._out / "curves.png", read_metrics(self._metrics))
         if self._events is not None:
             self._events.close()
@@ -125,6 +168,11 @@ class Report:
         if self._events is not None:
             for name, value in _flat(record):
                 self._events.add_scalar(name, value, self._state.step)
+
+
+def _kept_step(weights: Path) -> int:
+    """Return the step of the weights that a run has kept so far; 0 without any."""
+    return int(read_metadata(weights).get("steps", 0)) if weights.exists() else 0
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

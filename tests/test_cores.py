@@ -1,0 +1,27 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from u2cut import cores
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux's own")
+def test_affinity_counts() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert cores.available_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", 1 << 16), ("", 1 << 16)],
+)
+def test_the_quota_of_a_container_counts(tmp_path: Path, text: str, expected: int) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(text)
+    assert cores._quota(file) == expected
+    assert cores._quota(tmp_path / "none") == 1 << 16

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import pytest
 from pictures import disc_photo
 
 from u2cut.cutout import Cutout
+from u2cut.imaging.colour import _PRIMARIES, from_gamma
 from u2cut.imaging.decode import Frame
 from u2cut.options import CutoutOptions, EdgeOptions, Matting, Product, RenderOptions
 
@@ -120,3 +122,44 @@ def test_inverting_a_mask_leaves_the_subject_black() -> None:
     pixels = cutout_of(product=Product.MASK, invert=True).pixels()
     assert pixels[48, 64] == 0
     assert pixels[1, 1] == 255
+
+
+P3 = from_gamma(2.2, _PRIMARIES[12])
+
+
+def on(behind: object, photo_icc: bytes | None = None, **options: object) -> np.ndarray:
+    frame = Frame(disc_photo(), icc=photo_icc)
+    cutout = cutout_of(frame=frame, cutout=CutoutOptions(**options))
+    return cutout.pixels(behind)[2, 2].astype(int)  # type: ignore[arg-type]
+
+
+def test_a_colour_behind_a_photo_is_in_the_photos_own_space() -> None:
+    """SRGB (200, 60, 60) is Display P3 (183, 72, 68)."""
+    assert np.abs(on(None, P3, background=(200, 60, 60)) - (183, 72, 68)).max() <= 1
+    assert on(None, None, background=(200, 60, 60)).tolist() == [200, 60, 60]
+    cutout = cutout_of(frame=Frame(disc_photo(), icc=P3))
+    assert np.abs(cutout.composite("#c83c3c")[2, 2].astype(int) - (183, 72, 68)).max() <= 1
+
+
+def test_a_picture_behind_a_photo_is_brought_into_its_space() -> None:
+    """Display P3 (200, 60, 60) is sRGB (219, 37, 49)."""
+    red = Frame(np.full((8, 8, 3), (200, 60, 60), np.uint8), icc=P3)
+    assert np.abs(on(red, None) - (219, 37, 49)).max() <= 1
+    assert np.abs(on(red, P3) - (200, 60, 60)).max() <= 1
+
+
+def test_a_cutout_that_is_cut_out_again_stays_as_it_is() -> None:
+    own = (disc_map(96) > 0.5).astype(np.float32)
+    own = cv2.resize(own, (128, 96), interpolation=cv2.INTER_AREA)
+    frame = Frame(disc_photo(), own)
+    edge = EdgeOptions(matting=Matting.FAST)
+    again = cutout_of(frame=frame, edge=edge)
+    assert np.array_equal(again.alpha, own)
+    visible = own > 0
+    assert np.array_equal(
+        again.rgba[visible, :3][own[visible] < 1], frame.image[visible][own[visible] < 1]
+    )
+    elsewhere = np.roll(own, 60, axis=1)  # an alpha that isn't this subject's is a factor only
+    assert not np.array_equal(
+        cutout_of(frame=Frame(disc_photo(), elsewhere), edge=edge).alpha, elsewhere
+    )

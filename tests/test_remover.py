@@ -209,3 +209,21 @@ def test_save_puts_the_subject_on_the_background_that_was_asked_for(
         with Image.open(target) as image:
             assert image.mode == "RGB"
             assert image.getpixel((1, 1)) == (0, 255, 0)
+
+
+def test_an_array_is_read_at_once(remover: Remover) -> None:
+    array = disc_photo()
+    expected = remover.remove(disc_photo()).rgba
+    cutout = remover.remove(array)
+    array[:] = 0
+    assert (cutout.rgba == expected).all()
+
+
+@pytest.mark.parametrize(("orientation", "dpi"), [(1, (300.0, 150.0)), (6, (150.0, 300.0))])
+def test_the_resolution_turns_with_a_pillow_image(
+    remover: Remover, orientation: int, dpi: tuple[float, float]
+) -> None:
+    image = Image.fromarray(disc_photo())
+    image.info["dpi"] = (300, 150)
+    image.getexif()[0x112] = orientation
+    assert remover.remove(image).photo.dpi == dpi

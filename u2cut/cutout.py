@@ -2,8 +2,9 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,12 +15,18 @@ from u2cut.errors import InputError, UsageError
 from u2cut.files.read import read
 from u2cut.files.sink import Sink
 from u2cut.imaging import composite
+from u2cut.imaging.colour import convert
 from u2cut.imaging.crop import subject_box
 from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.encode import encode
 from u2cut.imaging.formats import WRITTEN, format_of, parse_format
 from u2cut.notation import Margin, parse_color
 from u2cut.options import InputOptions, Matting, Product, RenderOptions
+
+# A file whose own alpha cuts away at least this share, and agrees this well (IoU) with the map,
+# is a cutout already.
+_CUT_AWAY: Final = 0.05
+_SAME: Final = 0.8
 
 
 class Network(Protocol):
@@ -69,7 +76,9 @@ class Cutout:
         if first is None or int(np.ptp(self.photo.image)) <= 2:
             return None  # an even picture has no subject, whatever the network dreams up
         if self._options.edge.matting is Matting.BEST:
-            others = (maps.to_saliency(fused) for fused in self._network.views(self.photo.image))
+            others = (
+                maps.to_saliency(fused) for fused in self._network.views(self.photo.for_network)
+            )
             seen = [first, *(other for other in others if other is not None)]
             first = min(seen, key=maps.uncertainty)
         if not self._options.edge.refines_by_zoom:
@@ -99,7 +108,11 @@ class Cutout:
         edge = self._options.edge
         if self._map is None:
             return np.zeros(self.shape, np.float32)
-        alpha = matting.alpha_matte(self.photo.image, self._map, edge.matting.value)
+        own = self.photo.alpha
+        if own is not None and _is_cut_out(own, self._map):
+            alpha, own = own.copy(), None  # nothing can be known better than the file says
+        else:
+            alpha = matting.alpha_matte(self.photo.image, self._map, edge.matting.value)
         if edge.clean:
             alpha = matting.clean(alpha)
         if edge.largest:
@@ -108,8 +121,8 @@ class Cutout:
             alpha = matting.erode(alpha, edge.erode)
         if edge.feather:
             alpha = matting.feather(alpha, edge.feather)
-        if self.photo.alpha is not None:
-            alpha = alpha * self.photo.alpha
+        if own is not None:
+            alpha = alpha * own
         if edge.threshold is not None:
             alpha = (alpha >= edge.threshold).astype(np.float32)
         return alpha
@@ -130,7 +143,12 @@ class Cutout:
     def foreground(self) -> NDArray[np.uint8]:
         """The subject's own colours, RGB (H, W, 3) uint8."""
         if self.has_subject and self._options.cutout.decontaminate:
-            return matting.foreground(self.photo.image, self.alpha)
+            colours = matting.foreground(self.photo.image, self.alpha)
+            if self.photo.alpha is None:
+                return colours
+            # Where the file has an alpha of its own, its colours are the subject's already.
+            own = (self.photo.alpha < 1)[..., None]
+            return np.where(own, self.photo.image, colours)
         return self.photo.image
 
     @property
@@ -156,15 +174,23 @@ class Cutout:
         """
         if isinstance(background, str):
             background = parse_color(background)
-        elif isinstance(background, np.ndarray):
+        if isinstance(background, np.ndarray):
             background = composite.cover(background, self.shape)
+        else:
+            background = self._own_colour(background)
         return composite.over(self.foreground, self.alpha, background)
 
-    def pixels(self, backdrop: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    def _own_colour(self, colour: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return an sRGB colour in the photo's own space."""
+        pixel = np.array([[colour]], np.uint8)
+        red, green, blue = convert(pixel, None, self.photo.icc)[0, 0].tolist()
+        return red, green, blue
+
+    def pixels(self, backdrop: Frame | None = None) -> NDArray[np.uint8]:
         """Make the product that the options name.
 
         Args:
-            backdrop: The background picture, RGB (h, w, 3) uint8, if the options name one.
+            backdrop: The background picture, if the options name one.
 
         Returns:
             (H, W), (H, W, 3) or (H, W, 4) uint8; smaller when cropped.
@@ -184,7 +210,7 @@ class Cutout:
             )
         return 255 - grey if options.invert else grey
 
-    def _cutout_pixels(self, backdrop: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    def _cutout_pixels(self, backdrop: Frame | None) -> NDArray[np.uint8]:
         options = self._options.cutout
         window = np.s_[:, :]
         if options.crop:
@@ -192,14 +218,15 @@ class Cutout:
             window = subject_box(self.alpha, margin) or window
         colours, alpha = self.foreground[window], self.alpha[window]
         if options.background is not None:
-            return composite.over(colours, alpha, options.background)
+            return composite.over(colours, alpha, self._own_colour(options.background))
         if options.background_blur is not None:
             sigma = options.background_blur
-            backdrop = composite.blurred(self.photo.image, self.alpha, sigma)[window]
-        elif backdrop is not None:
-            backdrop = composite.cover(backdrop, (alpha.shape[0], alpha.shape[1]))
+            blurred = composite.blurred(self.photo.image, self.alpha, sigma)[window]
+            return composite.over(colours, alpha, blurred)
         if backdrop is not None:
-            return composite.over(colours, alpha, backdrop)
+            behind = composite.cover(backdrop.image, (alpha.shape[0], alpha.shape[1]))
+            behind = convert(behind, backdrop.icc, self.photo.icc)
+            return composite.over(colours, alpha, behind)
         return composite.cutout(colours, alpha, keep_hidden_colours=options.keep_hidden_colours)
 
     def save(
@@ -247,7 +274,22 @@ class Cutout:
         )
 
 
-def backdrop_of(options: RenderOptions) -> NDArray[np.uint8] | None:
+def _is_cut_out(own: NDArray[np.float32], saliency: NDArray[np.float32]) -> bool:
+    """Tell whether a photo's own alpha is that of the subject which the map shows.
+
+    Args:
+        own: (H, W) in [0, 1].
+        saliency: (s, s) in [0, 1].
+    """
+    if np.count_nonzero(own <= 0) < _CUT_AWAY * own.size:
+        return False
+    size = saliency.shape[::-1]
+    small = cv2.resize(own, size, interpolation=cv2.INTER_AREA) > 0.5
+    seen = saliency > 0.5
+    return bool(np.count_nonzero(small & seen) >= _SAME * np.count_nonzero(small | seen))
+
+
+def backdrop_of(options: RenderOptions) -> Frame | None:
     """Read the background picture that the options name.
 
     Raises:
@@ -258,6 +300,6 @@ def backdrop_of(options: RenderOptions) -> NDArray[np.uint8] | None:
     path = options.cutout.background_image
     try:
         data = read(str(path))
-        return decode(data, max_pixels=InputOptions().max_pixels).image
+        return decode(data, max_pixels=InputOptions().max_pixels)
     except InputError as e:
         raise InputError(f"{printable(path)} (the background): {e}") from e

@@ -16,6 +16,7 @@ from u2cut.engines.predictor import Prediction, Predictor
 from u2cut.errors import InputError, U2cutError, UsageError
 from u2cut.files.read import read
 from u2cut.imaging.decode import Frame, decode
+from u2cut.imaging.hidden import fill_hidden
 from u2cut.imaging.pixels import to_rgb
 from u2cut.options import (
     CutoutOptions,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     Photo: TypeAlias = Image.Image | NDArray[np.uint8] | bytes | str | os.PathLike[str]
+
+_ORIENTATION, _SIDEWAYS = 0x112, range(5, 9)  # EXIF
 
 
 class RemoverOptions(TypedDict, total=False):
@@ -127,7 +130,7 @@ class Remover:
             InputError: It isn't a photo.
         """
         frame = frame_of(photo)
-        fused = self._predictor.fused_map(frame.image)
+        fused = self._predictor.fused_map(frame.for_network)
         return Cutout(frame, fused, self._render, self._predictor)
 
     @overload
@@ -161,7 +164,7 @@ class Remover:
 
         def first(photo: "Photo") -> Ready[Frame]:
             frame = frame_of(photo)
-            return Ready(frame, self._predictor.preprocess(frame.image))
+            return Ready(frame, self._predictor.preprocess(frame.for_network))
 
         def last(_: "Photo", frame: Frame, prediction: Prediction | None) -> Cutout:
             assert prediction is not None
@@ -228,15 +231,25 @@ def _frame_of_array(array: NDArray[np.uint8]) -> Frame:
     alpha = None
     if array.shape[2] == 4:
         alpha = array[..., 3].astype(np.float32) / np.float32(255)
-    return Frame(np.ascontiguousarray(array[..., :3]), alpha)
+    # A copy: what the caller does to the array later must not reach a cutout.
+    return Frame(_visible(array[..., :3].copy(), alpha), alpha)
 
 
 def _frame_of_pillow(image: "Image.Image") -> Frame:
     from PIL import ImageOps
 
     try:
-        pixels = to_rgb(ImageOps.exif_transpose(image), image.info.get("icc_profile"))
+        upright = ImageOps.exif_transpose(image)
+        pixels = to_rgb(upright, image.info.get("icc_profile"))
     except (OSError, ValueError, SyntaxError) as e:  # Pillow decodes as late as here
         raise InputError(f"the picture can't be decoded ({e})") from e
     dpi = image.info.get("dpi")
-    return Frame(pixels.rgb, pixels.alpha, pixels.icc, dpi and tuple(map(float, dpi)))
+    if dpi:
+        dpi = tuple(map(float, dpi))
+        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+            dpi = dpi[::-1]
+    return Frame(_visible(pixels.rgb, pixels.alpha), pixels.alpha, pixels.icc, dpi)
+
+
+def _visible(image: NDArray[np.uint8], alpha: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+    return image if alpha is None else fill_hidden(image, alpha)

@@ -283,3 +283,21 @@ def test_a_pipe_or_device_is_never_replaced_by_a_result(tree: Path, overwrite: b
     os.mkfifo(tree / "out.png")
     with pytest.raises(OutputError, match=r"out\.png: is a device or a pipe, and no file"):
         planned(tree / "b.jpg", output=f"{tree}/out.png", overwrite=overwrite)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_list_with_a_byte_order_mark_names_the_same_photos(tmp_path: Path, mark: bytes) -> None:
+    (tmp_path / "a.jpg").touch()
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(mark + f"{tmp_path}/a.jpg\r\n".encode())
+    found = plan((), InputOptions(from_file=str(listed)), OutputOptions(), label="cutout")
+    with found as jobs:
+        assert [job.source for job in jobs] == [f"{tmp_path}/a.jpg"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_list_in_utf_16_is_named(tmp_path: Path, encoding: str) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_bytes("\ufeffa.jpg\n".encode(encoding))
+    with pytest.raises(InputError, match="UTF-16: save it as UTF-8"):
+        plan((), InputOptions(from_file=str(listed)), OutputOptions(), label="cutout")

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def test_each_row_of_the_reliability_table_names_tests_that_exist() -> None:
     page = (ROOT / "docs/reliability.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "`test_" in line]
     assert len(rows) > 30
     there = {
         f"{path.name}::{node.name}"

@@ -129,7 +129,7 @@ class _Bench:
         self.bar = bar
         self.rounds = rounds
         self.predictor = Predictor(network)
-        self.fused = [self.predictor.fused_map(frame.image) for frame in self.frames]
+        self.fused = [self.predictor.fused_map(frame.for_network) for frame in self.frames]
         engine = self.predictor.engine
         self.result = Benchmark(
             len(photos),

@@ -111,7 +111,9 @@ class _Finder:
             raise InputError("stdin is closed: there is no list to read")
         try:
             with open(sys.stdin.fileno() if path == STD else path, "rb", closefd=path != STD) as f:
-                rest = b""
+                rest = self._after_mark(f.read(1 << 16))
+                *entries, rest = rest.split(separator)
+                yield from self._entries(entries)
                 while chunk := f.read(1 << 16):
                     *entries, rest = (rest + chunk).split(separator)
                     yield from self._entries(entries)
@@ -120,6 +122,14 @@ class _Finder:
             raise InputError(
                 f"{printable(path)}: the list can't be read ({system_reason(e)})"
             ) from e
+
+    def _after_mark(self, start: bytes) -> bytes:
+        """Skip UTF-8's byte order mark; a list in UTF-16, as Windows writes them, is named."""
+        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise InputError(
+                f"{printable(self.options.from_file)}: the list is in UTF-16: save it as UTF-8"
+            )
+        return start.removeprefix(b"\xef\xbb\xbf")
 
     def _entries(self, entries: list[bytes]) -> Iterator[str]:
         for entry in entries:

@@ -68,7 +68,7 @@ class _Stages:
             frame = decode(
                 data, max_pixels=self.options.input.max_pixels, least_size=self.least_size
             )
-            network_input = self.predictor.preprocess(frame.image)
+            network_input = self.predictor.preprocess(frame.for_network)
         result.size = frame.size
         for warning in frame.warnings:
             logger.warning("%s: %s", name_of(job.source), warning)

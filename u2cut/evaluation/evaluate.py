@@ -99,7 +99,7 @@ def judge_network(
 
     def open_(pair: Pair) -> _Opened:
         frame, truth = read_pair(pair)
-        return _Opened(pair, truth, frame, network.preprocess(frame.image))
+        return _Opened(pair, truth, frame, network.preprocess(frame.for_network))
 
     def look(photos: Iterator[_Opened | Fault]) -> Iterator[_Seen | Fault]:
         while batch := list(islice(photos, network.batch_size)):

@@ -5,11 +5,13 @@ reached, the size is checked before any pixel is decoded, and whatever a decoder
 bytes becomes an InputError.
 """
 
+import contextlib
 import importlib
 import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -30,8 +32,10 @@ from PIL import (
 
 from u2cut.console import printable
 from u2cut.errors import InputError
+from u2cut.imaging import colour, png_chunks, tiff
+from u2cut.imaging.hidden import fill_hidden
 from u2cut.imaging.jpeg import ends_early
-from u2cut.imaging.pixels import to_rgb
+from u2cut.imaging.pixels import LARGEST_PROFILE, Pixels, to_rgb
 from u2cut.imaging.recognise import recognise
 
 _Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
@@ -48,6 +52,11 @@ _OPENERS: dict[str, _Opener] = {
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x112, 0x11A, 0x11B, 0x128
 _TO_DPI = {2: 1.0, 3: 2.54}  # ResolutionUnit: inch, centimetre
 _UNTURNED, _SIDEWAYS = 1, range(5, 9)
+_EXIF_IFD, _INTEROP_IFD, _INTEROP_INDEX = 0x8769, 0xA005, 1
+_COLOUR_SPACE, _EXIF_SRGB = 0xA001, 1
+_NETWORK_SIDE, _GREY = 1280, 128
+_UNSPECIFIED = 2  # of ITU-T H.273's primaries
+_BOXES = 1 << 16  # bytes in which an AVIF or HEIC file describes itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +65,8 @@ class Frame:
 
     Attributes:
         image: (H, W, 3) uint8 RGB, C-contiguous; read-only, so that it is shared, not copied.
-        alpha: (H, W) float32 in [0, 1], the photo's own; None when it is opaque.
+        alpha: (H, W) float32 in [0, 1], the photo's own; None when it is opaque. Under 0, the
+            image holds the visible colours around.
         icc: The ICC profile that ``image`` is in; None means sRGB.
         dpi: Horizontal and vertical resolution in pixels per inch.
         warnings: What the user should know, e.g. that only the first frame was used.
@@ -69,6 +79,25 @@ class Frame:
     dpi: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
     reduced_from: tuple[int, int] | None = None
+
+    @cached_property
+    def for_network(self) -> npt.NDArray[np.uint8]:
+        """The photo in sRGB over mid-grey, as the network is shown it, (h, w, 3) uint8.
+
+        Smaller than the photo where colours had to be converted or laid over grey.
+        """
+        if self.icc is None and self.alpha is None:
+            return self.image
+        height, width = self.image.shape[:2]
+        scale = min(1.0, _NETWORK_SIDE / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = np.asarray(cv2.resize(self.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        small = colour.convert(small, self.icc, None)
+        if self.alpha is None:
+            return small
+        alpha = cv2.resize(self.alpha, size, interpolation=cv2.INTER_AREA)[..., None]
+        laid: npt.NDArray[np.uint8] = np.rint(alpha * small + (1 - alpha) * _GREY).astype(np.uint8)
+        return laid
 
     @property
     def size(self) -> tuple[int, int]:
@@ -99,39 +128,118 @@ def decode(data: bytes, *, max_pixels: int, least_size: tuple[int, int] | None =
     """
     _silence_pillow()
     name = recognise(data)
-    file = _open(name, data)
+    try:
+        file = _open(name, data)
+    except InputError:
+        if name == "TIFF" and (described := tiff.describe(data)):
+            return _deep_tiff(data, described, max_pixels)
+        raise
+    if isinstance(file, TiffImagePlugin.TiffImageFile):
+        tiff.refuse_raw(file, data)
     width, height = file.size
-    if width * height > max_pixels:
-        raise InputError(
-            f"{width} x {height} pixels are more than the limit of {max_pixels}: "
-            "raise --max-pixels if the photo is to be trusted"
-        )
+    _refuse_size(width, height, max_pixels)
     metadata = _metadata(file)
     sideways = metadata.orientation in _SIDEWAYS
     draft_size = least_size if sideways or least_size is None else least_size[::-1]
     if draft_size and name == "JPEG":
         file.draft(None, draft_size)
     reduced = file.size != (width, height)
-    _load(name, file)
+    if not (isinstance(file, TiffImagePlugin.TiffImageFile) and tiff.needs_help(file)):
+        _load(name, file)
     if name == "JPEG" and ends_early(data, file, draft_size):
         raise _damaged(name, EOFError("the rest of the photo is missing"))
     try:
-        pixels = to_rgb(file, file.info.get("icc_profile"))
+        pixels = _pixels(name, data, file)
     except MemoryError as e:
         raise _damaged(name, e) from e
     # Pillow turns a TIFF itself when it loads it.
-    orientation = _UNTURNED if name == "TIFF" else metadata.orientation
+    orientation = _UNTURNED if name == "TIFF" and not pixels.unturned else metadata.orientation
     image = np.asarray(_upright(pixels.rgb, orientation), np.uint8)
-    image.flags.writeable = False
     alpha = pixels.alpha
+    if alpha is not None:
+        alpha = np.asarray(_upright(alpha, orientation), np.float32)
+        image = fill_hidden(image, alpha)
+    image.flags.writeable = False
     return Frame(
         image=image,
-        alpha=None if alpha is None else np.asarray(_upright(alpha, orientation), np.float32),
+        alpha=alpha,
         icc=pixels.icc,
         dpi=metadata.dpi[::-1] if metadata.dpi and sideways else metadata.dpi,
         warnings=metadata.warnings + pixels.warnings,
         reduced_from=((width, height) if sideways else (height, width)) if reduced else None,
     )
+
+
+def _refuse_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise InputError(
+            f"{width} x {height} pixels are more than the limit of {max_pixels}: "
+            "raise --max-pixels if the photo is to be trusted"
+        )
+
+
+def _deep_tiff(data: bytes, described: tiff.Description, max_pixels: int) -> Frame:
+    """Decode a TIFF file that Pillow doesn't open."""
+    _refuse_size(described.width, described.height, max_pixels)
+    picture, alpha = tiff.read(data)
+    pixels = to_rgb(picture, None, alpha=alpha)
+    image = np.asarray(_upright(pixels.rgb, described.orientation), np.uint8)
+    if pixels.alpha is not None:
+        alpha = np.asarray(_upright(pixels.alpha, described.orientation), np.float32)
+        return Frame(fill_hidden(image, alpha), alpha)
+    return Frame(image)
+
+
+def _pixels(name: str, data: bytes, file: ImageFile.ImageFile) -> Pixels:
+    """Bring the pixels to 8-bit RGB, with the transparency and colours that the file means."""
+    icc: bytes | None = file.info.get("icc_profile")
+    if isinstance(file, TiffImagePlugin.TiffImageFile) and tiff.needs_help(file):
+        picture, alpha = tiff.read(data)
+        return to_rgb(picture, icc, alpha=alpha)._replace(unturned=True)
+    if name == "PNG":
+        return _png_pixels(data, file)
+    if icc is None:
+        icc = _declared(name, data, file)
+    return to_rgb(file, icc)
+
+
+def _png_pixels(data: bytes, file: ImageFile.ImageFile) -> Pixels:
+    named = png_chunks.transparent_colour(data, file)
+    alpha = None if named is None else np.where(named, np.float32(0), np.float32(1))
+    if named is not None:
+        file.info.pop("transparency", None)
+    code = png_chunks.chunk(data, b"cICP")
+    warnings: tuple[str, ...] = ()
+    if code is not None and len(code) == 4 and code[0] != _UNSPECIFIED:
+        icc = colour.from_code_points(code[0], code[1])
+    else:
+        icc = png_chunks.profile(data, LARGEST_PROFILE)
+        if icc == b"":
+            icc, warnings = None, ("its ICC profile is broken and was dropped",)
+        elif icc is None:
+            icc = colour.from_png(
+                file.info.get("gamma"), file.info.get("chromaticity"), srgb="srgb" in file.info
+            )
+    pixels = to_rgb(file, icc, alpha=alpha)
+    return pixels._replace(warnings=warnings + pixels.warnings)
+
+
+def _declared(name: str, data: bytes, file: ImageFile.ImageFile) -> bytes | None:
+    """Return a profile for the colours that a file without one declares; None means sRGB."""
+    if name in ("AVIF", "HEIC"):
+        at = data.find(b"colrnclx", 0, _BOXES)  # ISO/IEC 14496-12, 12.1.5
+        if at >= 0 and len(data) >= at + 12:
+            primaries, transfer = (int.from_bytes(data[at + k : at + k + 2]) for k in (8, 10))
+            if primaries != _UNSPECIFIED:
+                return colour.from_code_points(primaries, transfer)
+    if name in ("JPEG", "WEBP"):
+        with contextlib.suppress(Exception):  # EXIF blocks, see _metadata
+            exif = file.getexif()
+            space = exif.get_ifd(_EXIF_IFD).get(_COLOUR_SPACE)
+            index = exif.get_ifd(_INTEROP_IFD).get(_INTEROP_INDEX)
+            if index == "R03" and space != _EXIF_SRGB:
+                return colour.adobe_rgb()
+    return None
 
 
 def _silence_pillow() -> None:
@@ -147,7 +255,7 @@ def _open(name: str, data: bytes) -> ImageFile.ImageFile:
     """Read the header."""
     opener = _heif_opener() if name == "HEIC" else _OPENERS[name]
     try:
-        return opener(io.BytesIO(data))
+        return opener(png_chunks.reopened(data) if name == "PNG" else io.BytesIO(data))
     except Exception as e:  # a decoder's word on hostile bytes, whatever its type
         raise _damaged(name, e) from e
 
@@ -194,6 +302,8 @@ def _metadata(file: ImageFile.ImageFile) -> _Metadata:
         exif = file.getexif()
         orientation = exif.get(_ORIENTATION, _UNTURNED)
         dpi = _resolution(file.info.get("dpi")) or _exif_resolution(exif)
+        if isinstance(file, TiffImagePlugin.TiffImageFile) and tiff.has_no_unit(file):
+            dpi = None
     except Exception:  # EXIF blocks are written by anything, and Pillow raises anything on them
         notes.append("its metadata are damaged: orientation and resolution are unknown")
         return _Metadata(_UNTURNED, None, tuple(notes))
@@ -201,7 +311,9 @@ def _metadata(file: ImageFile.ImageFile) -> _Metadata:
 
 
 def _exif_resolution(exif: Image.Exif) -> tuple[float, float] | None:
-    scale = _TO_DPI.get(exif.get(_RESOLUTION_UNIT, 2), 1.0)
+    scale = _TO_DPI.get(exif.get(_RESOLUTION_UNIT, 2))
+    if scale is None:  # a ratio of sides, in no unit
+        return None
     x, y = exif.get(_X_RESOLUTION), exif.get(_Y_RESOLUTION)
     return None if x is None or y is None else _resolution((float(x) * scale, float(y) * scale))
 

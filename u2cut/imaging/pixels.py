@@ -1,15 +1,16 @@
 """Any Pillow mode -> 8-bit RGB and alpha, with the colours that the ICC profile means."""
 
 import io
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
-_LARGEST_PROFILE = 4 << 20  # bytes; real RGB profiles have 0.5 to 600 kB, CMYK up to 3 MB
+LARGEST_PROFILE: Final = 4 << 20  # bytes; real RGB profiles have 0.5 to 600 kB, CMYK up to 3 MB
 _STRIP_ROWS = 64
+_GREY = ("1", "L", "LA", "La")
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
@@ -21,51 +22,63 @@ class Pixels(NamedTuple):
         alpha: (H, W) float32 in [0, 1]; None when the picture is opaque.
         icc: The profile that ``rgb`` is in; None means sRGB.
         warnings: What was lost on the way.
+        unturned: Whether an orientation is still to be undone where Pillow would have done it.
     """
 
     rgb: npt.NDArray[np.uint8]
     alpha: npt.NDArray[np.float32] | None
     icc: bytes | None
     warnings: tuple[str, ...]
+    unturned: bool = False
 
 
-def to_rgb(image: Image.Image, icc: bytes | None) -> Pixels:
+def to_rgb(
+    image: Image.Image, icc: bytes | None, *, alpha: npt.NDArray[np.float32] | None = None
+) -> Pixels:
     """Turn a loaded picture of any mode into 8-bit RGB and alpha.
 
-    An RGB profile is kept, so wide-gamut photos keep their colours; it fits grey pixels too.
-    CMYK, Lab and grey pixels with a profile of their own kind are converted to sRGB.
+    An RGB profile is kept, so wide-gamut photos keep their colours. CMYK, Lab and grey pixels with
+    a profile of their own kind are converted to sRGB. A profile of another kind than the pixels
+    is dropped with a warning.
 
     Args:
         image: A loaded picture.
         icc: Its ICC profile, unchecked.
+        alpha: Its transparency, (H, W) in [0, 1], if that was found out already.
     """
     warnings: list[str] = []
     if image.mode in _DEEP_GREY:
         image = _eight_bits(image)
-    alpha = None
-    if image.has_transparency_data:
+    grey = image.mode in _GREY
+    if image.mode in ("La", "LA;16B"):
+        image = image.convert("LA")
+    if alpha is not None:
+        alpha = None if float(alpha.min(initial=1)) >= 1 else alpha
+    elif image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = _alpha(image)
     space = _colour_space(icc)
     if icc and space is None:
         warnings.append("its ICC profile is broken and was dropped")
-    if space == b"RGB " and image.mode not in ("CMYK", "LAB"):
+    if space == b"RGB " and not grey and image.mode not in ("CMYK", "LAB"):
         return Pixels(_rgb(image), alpha, icc, tuple(warnings))
     try:
-        managed = _to_srgb(image, icc if space else None, space)
+        managed = _to_srgb(image, icc if space else None, space, grey=grey)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         warnings.append("its ICC profile does not fit its pixels and was dropped")
         managed = image
     return Pixels(_rgb(managed), alpha, None, tuple(warnings))
 
 
-def _to_srgb(image: Image.Image, icc: bytes | None, space: bytes | None) -> Image.Image:
+def _to_srgb(
+    image: Image.Image, icc: bytes | None, space: bytes | None, *, grey: bool
+) -> Image.Image:
     """Convert CMYK, grey or Lab pixels to sRGB by their profile; leave others as they are."""
     if image.mode == "LAB":
         source = ImageCms.createProfile("LAB")
     elif icc and (image.mode, space) == ("CMYK", b"CMYK"):
         source = ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile
-    elif icc and space == b"GRAY":
+    elif icc and grey and space == b"GRAY":
         source = ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile
         image = image.convert("L")
     elif icc:
@@ -86,7 +99,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None, space: bytes | None) -> Imag
 
 def _colour_space(icc: bytes | None) -> bytes | None:
     """Read a profile's colour space from its header (ICC.1:2022, 7.2); None if it is no profile."""
-    if icc is None or not 128 <= len(icc) <= _LARGEST_PROFILE or icc[36:40] != b"acsp":
+    if icc is None or not 128 <= len(icc) <= LARGEST_PROFILE or icc[36:40] != b"acsp":
         return None
     return icc[16:20] if 128 <= int.from_bytes(icc[:4]) <= len(icc) else None
 

@@ -18,6 +18,7 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 _AVIF_BRANDS = {b"avif", b"avis"}
 _CONTAINER_BRANDS = {b"mif1", b"msf1"}  # the compatible brands say what is inside
 
+_RAW = "a camera's raw file: develop it first, and export it as TIFF, PNG or JPEG"
 # Formats that people take for photos, and what to do about them.
 _FOREIGN = (
     (b"%PDF", "a PDF: export its page as PNG or JPEG"),
@@ -28,6 +29,12 @@ _FOREIGN = (
     (b"<!DOCTYPE", "a web page, not a photo: download the photo itself"),
     (b"<html", "a web page, not a photo: download the photo itself"),
     (b"PK\x03\x04", "a ZIP archive: unpack it first"),
+    (b"FUJIFILMCCD-RAW", _RAW),
+    (b"IIRO", _RAW),
+    (b"IIRS", _RAW),
+    (b"MMOR", _RAW),
+    (b"IIU\0", _RAW),
+    (b"\x00\x00\x00\x18ftypcrx ", _RAW),
     (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file: convert it to PNG or JPEG"),
     (b"\xff\x0a", "a JPEG XL file: convert it to PNG or JPEG"),
     (b"\x00\x00\x00\x0cJXL ", "a JPEG XL file: convert it to PNG or JPEG"),

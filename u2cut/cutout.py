@@ -15,18 +15,22 @@ from u2cut.errors import InputError, UsageError
 from u2cut.files.read import read
 from u2cut.files.sink import Sink
 from u2cut.imaging import composite
+from u2cut.imaging.canvas import lay_out, place
 from u2cut.imaging.colour import convert
 from u2cut.imaging.crop import subject_box
 from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.encode import encode
 from u2cut.imaging.formats import WRITTEN, format_of, parse_format
-from u2cut.notation import Margin, parse_color
+from u2cut.imaging.hidden import fill_hidden
+from u2cut.notation import Margin, Position, parse_color
 from u2cut.options import InputOptions, Matting, Product, RenderOptions
 
 # A file whose own alpha cuts away at least this share, and agrees this well (IoU) with the map,
 # is a cutout already.
 _CUT_AWAY: Final = 0.05
 _SAME: Final = 0.8
+_BEHIND: Final = 0.02  # alpha up to which a pixel shows the background alone
+_FILL: Final = 0.85  # what shops and marketplaces ask for
 
 
 class Network(Protocol):
@@ -193,7 +197,7 @@ class Cutout:
             backdrop: The background picture, if the options name one.
 
         Returns:
-            (H, W), (H, W, 3) or (H, W, 4) uint8; smaller when cropped.
+            (H, W), (H, W, 3) or (H, W, 4) uint8; of another size when cropped or on a canvas.
         """
         options = self._options
         if options.product is Product.CUTOUT:
@@ -202,12 +206,11 @@ class Cutout:
             grey = self.trimap
         elif options.product is Product.SALIENCY:
             grey = composite.eight_bits(self.saliency)
-        elif options.product is Product.ALPHA:
-            grey = composite.eight_bits(self.alpha)
         else:
-            grey = composite.eight_bits(
-                (self.alpha >= (options.edge.threshold or 0.5)).astype("f4")
-            )
+            alpha = self._laid_out(None)[1]
+            if options.product is Product.MASK:
+                alpha = (alpha >= (options.edge.threshold or 0.5)).astype(np.float32)
+            grey = composite.eight_bits(alpha)
         return 255 - grey if options.invert else grey
 
     def _cutout_pixels(self, backdrop: Frame | None) -> NDArray[np.uint8]:
@@ -216,18 +219,46 @@ class Cutout:
         if options.crop:
             margin = options.crop_margin or Margin(0, percent=False)
             window = subject_box(self.alpha, margin) or window
-        colours, alpha = self.foreground[window], self.alpha[window]
+        placed, opacity = self._laid_out(self.foreground)
+        assert placed is not None
+        colours, alpha = placed[window], opacity[window]
+        size = (alpha.shape[0], alpha.shape[1])
         if options.background is not None:
             return composite.over(colours, alpha, self._own_colour(options.background))
         if options.background_blur is not None:
-            sigma = options.background_blur
-            blurred = composite.blurred(self.photo.image, self.alpha, sigma)[window]
-            return composite.over(colours, alpha, blurred)
+            blurred = self._blurred(options.background_blur)[window]
+            return composite.over(colours, alpha, composite.cover(blurred, size))
         if backdrop is not None:
-            behind = composite.cover(backdrop.image, (alpha.shape[0], alpha.shape[1]))
+            behind = composite.cover(backdrop.image, size)
             behind = convert(behind, backdrop.icc, self.photo.icc)
             return composite.over(colours, alpha, behind)
         return composite.cutout(colours, alpha, keep_hidden_colours=options.keep_hidden_colours)
+
+    def _blurred(self, sigma: float) -> NDArray[np.uint8]:
+        """Return the photo's own background, blurred."""
+        if self._options.canvas.canvas is None:
+            return composite.blurred(self.photo.image, self.alpha, sigma)
+        # The subject moves, so what is behind it shows: the colours around it.
+        around = (self.alpha < _BEHIND).astype(np.float32)
+        filled = fill_hidden(self.photo.image, around)
+        return composite.blurred(filled, np.zeros_like(self.alpha), sigma)
+
+    def _laid_out(
+        self, colours: NDArray[np.uint8] | None
+    ) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32]]:
+        """Return colours and alpha, placed on the canvas if the options name one."""
+        options = self._options.canvas
+        if options.canvas is None:
+            return colours, self.alpha
+        layout = lay_out(
+            self.alpha,
+            options.canvas,
+            fill=options.fill or _FILL,
+            position=options.position or Position(),
+            enlarge=options.enlarge,
+        )
+        nothing = np.zeros((*self.alpha.shape, 3), np.uint8)
+        return place(nothing if colours is None else colours, self.alpha, layout)
 
     def save(
         self,

@@ -59,3 +59,81 @@ def parse_margin(text: str) -> Margin:
     if match is None:
         raise UsageError(f"no margin: {printable(text)} (give pixels, as 20, or percent, as 5%)")
     return Margin(float(match[1]), match[2] == "%")
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The size of a result into which the subject is placed.
+
+    Attributes:
+        width: In pixels, or as a ratio to the height.
+        height: Likewise.
+        pixels: Whether the two are pixels.
+    """
+
+    width: int
+    height: int
+    pixels: bool
+
+
+def parse_canvas(text: str) -> Canvas:
+    """Read a canvas: ``2000x1500`` (pixels), ``4:5`` (a ratio) or ``square``.
+
+    Raises:
+        UsageError: It is none of these, or larger than 65,535 pixels a side.
+    """
+    if text.strip().lower() == "square":
+        return Canvas(1, 1, pixels=False)
+    match = re.fullmatch(r"(\d{1,5})\s*([xX:])\s*(\d{1,5})", text.strip(), re.ASCII)
+    if match is None or not (1 <= int(match[1]) <= 65535 and 1 <= int(match[3]) <= 65535):
+        raise UsageError(
+            f"no canvas: {printable(text)} (give pixels, as 2000x2000, a ratio, as 4:5, or square)"
+        )
+    return Canvas(int(match[1]), int(match[3]), pixels=match[2] != ":")
+
+
+def parse_share(text: str) -> float:
+    """Read a share: ``85%`` or ``0.85``.
+
+    Raises:
+        UsageError: It is none, or not above 0 and at most 1.
+    """
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*(%?)", text.strip(), re.ASCII)
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share <= 1:
+        raise UsageError(f"no share: {printable(text)} (give a percentage up to 100%, as 85%)")
+    return share
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place within free space.
+
+    Attributes:
+        across: 0 is left, 1 is right.
+        down: 0 is at the top, 1 at the bottom.
+        standing: At the bottom, but for the margin that is left at the other sides.
+    """
+
+    across: float = 0.5
+    down: float = 0.5
+    standing: bool = False
+
+
+def parse_position(text: str) -> Position:
+    """Read a position: ``center``, ``bottom`` or ``X%,Y%`` of the free space.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    word = text.strip().lower()
+    if word in ("center", "centre"):
+        return Position()
+    if word == "bottom":
+        return Position(standing=True)
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)%\s*,\s*(\d{1,3}(?:\.\d+)?)%", word, re.ASCII)
+    if match is None or not (float(match[1]) <= 100 and float(match[2]) <= 100):
+        raise UsageError(
+            f"no position: {printable(text)} (give center, bottom, or X%,Y% as 50%,80%)"
+        )
+    return Position(float(match[1]) / 100, float(match[2]) / 100)

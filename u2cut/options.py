@@ -16,7 +16,16 @@ from u2cut.console import printable
 from u2cut.describe import Options, flag, option
 from u2cut.errors import UsageError
 from u2cut.imaging.formats import Format, parse_format
-from u2cut.notation import Margin, parse_color, parse_margin
+from u2cut.notation import (
+    Canvas,
+    Margin,
+    Position,
+    parse_canvas,
+    parse_color,
+    parse_margin,
+    parse_position,
+    parse_share,
+)
 
 MODEL: Final = "U2CUT_MODEL"
 _DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:(\d+|all))?")
@@ -258,6 +267,53 @@ class CutoutOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
+class CanvasOptions(Options):
+    """A canvas of its own for every subject."""
+
+    PANELS: ClassVar[Mapping[str, str]] = {"canvas": "Canvas"}
+
+    canvas: Canvas | None = field(
+        default=None,
+        metadata=option(
+            "Place the subject on a canvas: pixels (2000x2000), a ratio (4:5) or square.",
+            metavar="SIZE",
+            parser=parse_canvas,
+        ),
+    )
+    fill: float | None = field(
+        default=None,
+        metadata=option(
+            "Share of the canvas that the subject fills, in width or height.",
+            metavar="PERCENT",
+            min=0,
+            max=1,
+            parser=parse_share,
+            shown="85%",
+        ),
+    )
+    position: Position | None = field(
+        default=None,
+        metadata=option(
+            "Where the subject stands: center, bottom (with the margin of the other sides), or "
+            "X%,Y% of the free space.",
+            metavar="PLACE",
+            parser=parse_position,
+            shown="center",
+        ),
+    )
+    enlarge: bool = field(
+        default=False, metadata=option("Let the subject grow beyond its own pixels.")
+    )
+
+    def check(self) -> None:
+        """Refuse what is about a canvas that there is not."""
+        if self.canvas is None and (self.fill or self.position or self.enlarge):
+            raise UsageError("--fill, --position and --enlarge go with --canvas: name its size")
+        if self.fill is not None and not 0 < self.fill <= 1:
+            raise UsageError(f"--fill {self.fill}: give a share above 0, up to 1")
+
+
+@dataclass(frozen=True, slots=True)
 class MaskOptions(Options):
     """Which kind of mask."""
 
@@ -417,9 +473,14 @@ class RenderOptions(Options):
     invert: bool = False
     edge: EdgeOptions = EdgeOptions()
     cutout: CutoutOptions = CutoutOptions()
+    canvas: CanvasOptions = CanvasOptions()
 
     def check(self) -> None:
-        """Refuse options of the edge where the product has none."""
+        """Refuse options of the edge where the product has none, and two sizes."""
+        if self.canvas.canvas is not None and self.cutout.crop:
+            raise UsageError("choose one of --crop and --canvas")
+        if self.canvas.canvas is not None and self.product in (Product.SALIENCY, Product.TRIMAP):
+            raise UsageError(f"--canvas is about the subject; leave it out with --{self.product}")
         if self.product not in (Product.SALIENCY, Product.TRIMAP):
             return
         # The trimap is that of the map that the matte would be made of.

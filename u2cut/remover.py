@@ -19,6 +19,7 @@ from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.hidden import fill_hidden
 from u2cut.imaging.pixels import to_rgb
 from u2cut.options import (
+    CanvasOptions,
     CutoutOptions,
     EdgeOptions,
     InputOptions,
@@ -59,6 +60,10 @@ class RemoverOptions(TypedDict, total=False):
     background_blur: float | None
     crop: bool
     crop_margin: str | None
+    canvas: str | None
+    fill: str | float | None
+    position: str | None
+    enlarge: bool
 
 
 class Remover:
@@ -87,6 +92,10 @@ class Remover:
         background_blur: Put it on the photo itself, blurred by this many pixels.
         crop: Crop what ``save`` writes to the subject.
         crop_margin: What that leaves around it: "20" pixels, or "5%" of its longer side.
+        canvas: Place the subject on a canvas: "2000x2000", "4:5" or "square".
+        fill: Share of it that the subject fills: "85%" or 0.85.
+        position: Where it stands: "center", "bottom" or "50%,80%".
+        enlarge: Let the subject grow beyond its own pixels.
         jobs: Threads of ``remove_many`` beside the caller's; None is one a core, up to 8.
 
     Raises:
@@ -107,7 +116,11 @@ class Remover:
             given["model"] = model
         network = NetworkOptions(**_taken(given, NetworkOptions))
         edge, cutout = EdgeOptions(**_taken(given, EdgeOptions)), _taken(given, CutoutOptions)
-        self._render = RenderOptions(edge=edge, cutout=CutoutOptions(**cutout))
+        self._render = RenderOptions(
+            edge=edge,
+            cutout=CutoutOptions(**cutout),
+            canvas=CanvasOptions(**_taken(given, CanvasOptions)),
+        )
         self._workers = worker_count(RunOptions(**_taken(given, RunOptions)).jobs)
         if given:
             raise UsageError(f"a Remover has no option {printable(next(iter(given)))}")

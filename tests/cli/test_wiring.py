@@ -266,3 +266,67 @@ def test_the_order_of_other_tools_is_refused_before_any_work(tmp_path: Path, cap
         assert run(["remove", *map(str, words)]) == 2
         assert f"did you mean -o {words[1]}?" in capfd.readouterr().err
     assert [p.name for p in (tmp_path / "in").iterdir()] == ["a.png"]
+
+
+def box_of(data: bytes) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of what is visible."""
+    rows, columns = np.nonzero(alpha_of(data) > 128)
+    return int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1
+
+
+def test_the_subject_stands_on_its_canvas(made: Callable[..., bytes]) -> None:
+    def box(*options: str) -> tuple[int, int, int, int]:
+        data = made("remove", "--matting", "none", "--largest", "--canvas", "80x100", *options)
+        assert pixels(data).shape == (100, 80, 4)
+        return box_of(data)
+
+    top, bottom, left, right = box()  # 85 % of the width
+    assert abs((right - left) - 68) <= 2
+    assert abs((left + right) - 80) <= 2
+    assert abs((top + bottom) - 100) <= 2
+    _, _, narrow, wide = box("--fill", "50%")
+    assert abs((wide - narrow) - 40) <= 2
+    assert abs(box("--position", "bottom")[1] - 92) <= 2
+    assert max(box("--position", "0%,0%")[:3:2]) <= 1
+
+
+def test_the_subject_grows_only_when_it_is_asked_for(made: Callable[..., bytes]) -> None:
+    options = ("--matting", "none", "--largest", "--canvas", "400x400")
+    plain, large = box_of(made("remove", *options)), box_of(made("remove", *options, "--enlarge"))
+    assert abs((plain[1] - plain[0]) - 96) <= 3
+    assert abs((large[1] - large[0]) - 340) <= 8
+
+
+@pytest.mark.parametrize("command", [("mask",), ("mask", "--alpha")])
+def test_masks_stand_on_the_same_canvas(
+    made: Callable[..., bytes], command: tuple[str, ...]
+) -> None:
+    grey = pixels(made(*command, "--largest", "--canvas", "square"))
+    assert grey.shape[0] == grey.shape[1]
+    rows = np.nonzero((grey > 128).any(axis=1))[0]
+    assert abs(len(rows) / grey.shape[0] - 0.85) < 0.03
+
+
+@pytest.mark.parametrize("behind", [("--background", "#00ff00"), ("--background-blur", "4")])
+def test_backgrounds_cover_the_canvas(made: Callable[..., bytes], behind: tuple[str, str]) -> None:
+    result = pixels(made("remove", "--canvas", "90x70", *behind))
+    assert result.shape == (70, 90, 3)
+    assert result[2, 2].max() > 30
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--fill", "50%"), ("--enlarge",), ("--canvas", "square", "--crop")],
+)
+def test_a_canvas_that_contradicts_itself_is_refused(tmp_path: Path, options, capfd) -> None:
+    photo = tmp_path / "a.png"
+    Image.fromarray(drawn()).save(photo)
+    assert run(["remove", str(photo), *options]) == 2
+    assert "--canvas" in capfd.readouterr().err
+
+
+def test_on_a_canvas_the_blur_shows_no_ghost_of_the_subject(made: Callable[..., bytes]) -> None:
+    options = ("--matting", "none", "--canvas", "192x192", "--fill", "20%")
+    result = pixels(made("remove", *options, "--background-blur", "6"))
+    where_it_was = result[MAIN[1] - 40 : MAIN[1] - 25, MAIN[0] - 10 : MAIN[0] + 10]
+    assert where_it_was[..., 0].max() < 60  # the subject's red is 235

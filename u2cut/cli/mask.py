@@ -4,6 +4,7 @@ from u2cut.cli.batch import Inputs, run_batch
 from u2cut.cli.options import examples, takes
 from u2cut.options import (
     BatchOptions,
+    CanvasOptions,
     EdgeOptions,
     InputOptions,
     MaskOptions,
@@ -20,11 +21,20 @@ EXAMPLES = examples(
 )
 
 
-@takes(InputOptions, OutputOptions, MaskOptions, EdgeOptions, NetworkOptions, RunOptions)
+@takes(
+    InputOptions,
+    OutputOptions,
+    MaskOptions,
+    CanvasOptions,
+    EdgeOptions,
+    NetworkOptions,
+    RunOptions,
+)
 def mask(
     input_: InputOptions,
     output: OutputOptions,
     kind: MaskOptions,
+    canvas: CanvasOptions,
     edge: EdgeOptions,
     network: NetworkOptions,
     run: RunOptions,
@@ -36,6 +46,6 @@ def mask(
     Writes grey pictures of the photo's size, hard at 0.5; or the alpha matte, the network's
     saliency map, or the trimap.
     """
-    render = RenderOptions(kind.product, kind.invert, edge=edge)
+    render = RenderOptions(kind.product, kind.invert, edge=edge, canvas=canvas)
     options = BatchOptions(tuple(inputs or ()), input_, output, render, network, run)
     run_batch(options, label="mask")

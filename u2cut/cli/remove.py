@@ -4,6 +4,7 @@ from u2cut.cli.batch import Inputs, run_batch
 from u2cut.cli.options import examples, takes
 from u2cut.options import (
     BatchOptions,
+    CanvasOptions,
     CutoutOptions,
     EdgeOptions,
     InputOptions,
@@ -16,16 +17,25 @@ from u2cut.options import (
 
 EXAMPLES = examples(
     "u2cut remove photo.jpg -o cutout.png",
-    "u2cut remove shop/ -r -o white/ --background white --crop --crop-margin 5% --format jpg",
+    "u2cut remove raw/ -o shop/ --canvas 2000x2000 --fill 85% --background white --format jpg",
     "curl -s https://example.com/a.jpg | u2cut remove - > a.png",
 )
 
 
-@takes(InputOptions, OutputOptions, CutoutOptions, EdgeOptions, NetworkOptions, RunOptions)
+@takes(
+    InputOptions,
+    OutputOptions,
+    CutoutOptions,
+    CanvasOptions,
+    EdgeOptions,
+    NetworkOptions,
+    RunOptions,
+)
 def remove(
     input_: InputOptions,
     output: OutputOptions,
     cutout: CutoutOptions,
+    canvas: CanvasOptions,
     edge: EdgeOptions,
     network: NetworkOptions,
     run: RunOptions,
@@ -36,6 +46,6 @@ def remove(
 
     Writes PNG cutouts with a soft alpha, or puts the subject on another background.
     """
-    render = RenderOptions(Product.CUTOUT, edge=edge, cutout=cutout)
+    render = RenderOptions(Product.CUTOUT, edge=edge, cutout=cutout, canvas=canvas)
     options = BatchOptions(tuple(inputs or ()), input_, output, render, network, run)
     run_batch(options, label="cutout")

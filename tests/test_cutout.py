@@ -8,6 +8,7 @@ import pytest
 from pictures import disc_photo
 
 from u2cut.cutout import Cutout
+from u2cut.errors import UsageError
 from u2cut.imaging.colour import _PRIMARIES, from_gamma
 from u2cut.imaging.decode import Frame
 from u2cut.options import CutoutOptions, EdgeOptions, Matting, Product, RenderOptions
@@ -163,3 +164,21 @@ def test_a_cutout_that_is_cut_out_again_stays_as_it_is() -> None:
     assert not np.array_equal(
         cutout_of(frame=Frame(disc_photo(), elsewhere), edge=edge).alpha, elsewhere
     )
+
+
+@pytest.mark.parametrize(
+    "background",
+    [
+        (1, 2, 3, 4),
+        (300, 0, 0),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        "no colour",
+        None,
+    ],
+    ids=str,
+)
+def test_what_is_no_background_is_refused(background: object) -> None:
+    with pytest.raises(UsageError):
+        cutout_of().composite(background)  # type: ignore[arg-type]

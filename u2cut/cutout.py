@@ -1,5 +1,6 @@
 """From a photo and its fused map to what the user asked for."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
@@ -30,6 +31,7 @@ from u2cut.options import InputOptions, Matting, Product, RenderOptions
 _CUT_AWAY: Final = 0.05
 _SAME: Final = 0.8
 _BEHIND: Final = 0.02  # alpha up to which a pixel shows the background alone
+_UNKNOWN: Final = 128  # in a trimap
 _FILL: Final = 0.85  # what shops and marketplaces ask for
 
 
@@ -175,13 +177,26 @@ class Cutout:
 
         Returns:
             RGB, (H, W, 3) uint8.
+
+        Raises:
+            UsageError: It is neither.
         """
         if isinstance(background, str):
             background = parse_color(background)
         if isinstance(background, np.ndarray):
+            if background.dtype != np.uint8 or background.ndim != 3 or background.shape[2] != 3:
+                raise UsageError(
+                    f"a background of shape {background.shape} and type {background.dtype}: give "
+                    "RGB, (h, w, 3) uint8"
+                )
             background = composite.cover(background, self.shape)
+        elif isinstance(background, tuple | list):
+            background = self._own_colour(_colour(background))
         else:
-            background = self._own_colour(background)
+            raise UsageError(
+                f"a {type(background).__name__} is no background: give a colour, or RGB as "
+                "(h, w, 3) uint8"
+            )
         return composite.over(self.foreground, self.alpha, background)
 
     def _own_colour(self, colour: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -211,7 +226,13 @@ class Cutout:
             if options.product is Product.MASK:
                 alpha = (alpha >= (options.edge.threshold or 0.5)).astype(np.float32)
             grey = composite.eight_bits(alpha)
-        return 255 - grey if options.invert else grey
+        if not options.invert:
+            return grey
+        # What is unknown stays so.
+        inverted: NDArray[np.uint8] = 255 - grey
+        if options.product is Product.TRIMAP:
+            inverted[grey == _UNKNOWN] = _UNKNOWN
+        return inverted
 
     def _cutout_pixels(self, backdrop: Frame | None) -> NDArray[np.uint8]:
         options = self._options.cutout
@@ -303,6 +324,18 @@ class Cutout:
         return encode(
             pixels, format, icc=icc, dpi=self.photo.dpi, quality=quality, compression=compression
         )
+
+
+def _colour(values: Sequence[int]) -> tuple[int, int, int]:
+    """Check a colour that Python gave.
+
+    Raises:
+        UsageError: It isn't three numbers from 0 to 255.
+    """
+    if len(values) != 3 or not all(0 <= value <= 255 for value in values):
+        raise UsageError(f"no colour: {tuple(values)} (give three numbers from 0 to 255)")
+    red, green, blue = (int(value) for value in values)
+    return red, green, blue
 
 
 def _is_cut_out(own: NDArray[np.float32], saliency: NDArray[np.float32]) -> bool:

@@ -127,17 +127,13 @@ def test_the_bin_beside_an_xml_counts_as_an_output(tmp_path) -> None:
     [
         ([], "say -o"),
         (["-o", "u2netp.bin"], "say --format"),
-        (["-o", "u2netp.onnx", "--format", "openvino"], "ends in .xml"),
+        (["-o", "u2netp.onnx", "--format", "openvino"], "ending"),
     ],
 )
 def test_an_unclear_request_is_a_usage_error(tmp_path, monkeypatch, capfd, arguments, remedy):
     monkeypatch.chdir(tmp_path)
     assert run(["export", *BUNDLED, *arguments]) == ExitCode.USAGE
     assert remedy in capfd.readouterr().err
-
-
-def test_a_missing_folder_is_an_output_error(tmp_path) -> None:
-    exported(tmp_path / "missing" / "u2netp.safetensors", code=ExitCode.OUTPUT)
 
 
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, capfd) -> None:
@@ -188,3 +184,19 @@ def test_too_long_a_name_is_an_output_error(tmp_path, capfd) -> None:
     pytest.importorskip("onnxruntime")
     exported(tmp_path / f"{'n' * 300}.onnx", code=ExitCode.OUTPUT)
     assert "File name too long" in capfd.readouterr().err
+
+
+def test_an_export_that_could_only_confuse_is_refused(tmp_path, capfd):
+    for words, said in (
+        (["-o", "-"], "stdout"),
+        (["-o", str(tmp_path / "x.onnx"), "--format", "safetensors"], "--format"),
+    ):
+        assert run(["export", "--model", "u2netp", *words]) == 2
+        assert said in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_makes_its_folder(tmp_path):
+    target = tmp_path / "a/b/c.safetensors"
+    assert run(["export", "--model", "u2netp", "-o", str(target), "-q"]) == 0
+    assert target.is_file()

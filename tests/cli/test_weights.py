@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -218,3 +220,14 @@ def test_an_unknown_name_lists_the_known_ones(command, u2cut, home):
 )
 def test_missing_arguments_are_usage_errors(arguments, u2cut, home):
     assert u2cut(*arguments)[0] == 2
+
+
+def test_a_plain_locale_shows_all_names() -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "u2cut", "weights", "list"],
+        env=os.environ | plain,
+        capture_output=True,
+        check=True,
+    )
+    assert "U²-Net†" in done.stdout.decode()

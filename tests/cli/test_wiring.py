@@ -330,3 +330,16 @@ def test_on_a_canvas_the_blur_shows_no_ghost_of_the_subject(made: Callable[..., 
     result = pixels(made("remove", *options, "--background-blur", "6"))
     where_it_was = result[MAIN[1] - 40 : MAIN[1] - 25, MAIN[0] - 10 : MAIN[0] + 10]
     assert where_it_was[..., 0].max() < 60  # the subject's red is 235
+
+
+def test_an_inverted_trimap_keeps_what_is_unknown(made: Callable[..., bytes]) -> None:
+    plain, inverted = pixels(made("mask", "--trimap")), pixels(made("mask", "--trimap", "--invert"))
+    assert set(np.unique(inverted)) == {0, 128, 255}
+    assert ((plain == 128) == (inverted == 128)).all()
+
+
+def test_a_trimap_of_a_lossy_format_is_refused(tmp_path: Path, capfd) -> None:
+    photo = tmp_path / "a.png"
+    Image.fromarray(drawn()).save(photo)
+    assert run(["mask", "--trimap", str(photo), "-o", str(tmp_path / "t.jpg")]) == 2
+    assert "write png" in capfd.readouterr().err

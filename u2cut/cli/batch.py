@@ -123,6 +123,8 @@ def _check_formats(jobs: Plan, options: BatchOptions) -> None:
             "jpg has no transparency: add --background COLOR, or write png, webp, tiff or avif"
         )
     written = options.output.format or first.format or Format.PNG
+    if options.render.product is Product.TRIMAP and written not in (Format.PNG, Format.TIFF):
+        raise UsageError(f"a trimap has three values, which {written} doesn't keep: write png")
     if options.output.quality is not None and written in (Format.PNG, Format.TIFF):
         raise UsageError(f"--quality is about webp, avif and jpg; {written} keeps every pixel")
     if first.target == STD:

@@ -8,7 +8,7 @@ from u2cut import console
 from u2cut.cli.options import examples, takes
 from u2cut.console import printable
 from u2cut.describe import Options, option
-from u2cut.errors import OutputError, UsageError
+from u2cut.errors import OutputError, UsageError, system_reason
 from u2cut.export.formats import ENDINGS, ExportFormat
 from u2cut.options import WeightsOptions
 
@@ -51,9 +51,16 @@ def export(options: ExportOptions, network: WeightsOptions) -> None:
     if options.output is None:
         raise UsageError("no output: say -o FILE.onnx, FILE.xml or FILE.safetensors")
     target = options.output
+    if str(target) == "-":
+        raise UsageError("a network isn't written to stdout: name a file with -o")
     format = options.format or ENDINGS.get(target.suffix.lower())
     if format is None:
         raise UsageError(f"{printable(target)}: say --format onnx, openvino or safetensors")
+    if ENDINGS.get(target.suffix.lower(), format) is not format:
+        raise UsageError(
+            f"{printable(target)}: the ending names another form than --format {format}: leave "
+            "one out"
+        )
     if format is ExportFormat.OPENVINO and target.suffix != ".xml":
         raise UsageError(f"{printable(target)}: an OpenVINO model's name ends in .xml")
     parts = [target, target.with_suffix(".bin")] if target.suffix == ".xml" else [target]
@@ -69,6 +76,10 @@ def export(options: ExportOptions, network: WeightsOptions) -> None:
         from u2cut.export.export import export
 
         found = find_weights(network, quiet=options.quiet)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise OutputError(system_reason(e), path=printable(target.parent)) from e
         difference = export(found.path, target, format)
         console.logger.info("%s as %s; differs from torch by %.1g", found.name, format, difference)
         stdout.write(os.fsencode(target) + b"\n")

@@ -275,7 +275,7 @@ def _write_place(stdout: BinaryIO, name: str, path: Path, *, as_json: bool) -> N
 
 
 def _write_line(stdout: BinaryIO, line: str) -> None:
-    stdout.write(os.fsencode(line) + b"\n")
+    stdout.write(line.encode("utf-8", "surrogateescape") + b"\n")
 
 
 def _write_json(stdout: BinaryIO, value: object) -> None:

@@ -4,7 +4,13 @@ import pickle
 
 import pytest
 
-from u2cut.errors import ExitCode, InputError, OutputError, U2cutError
+from u2cut.errors import (
+    ExitCode,
+    InputError,
+    MissingDependencyError,
+    OutputError,
+    U2cutError,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +24,14 @@ from u2cut.errors import ExitCode, InputError, OutputError, U2cutError
 )
 def test_the_text_names_file_problem_and_remedy(error: U2cutError, text: str) -> None:
     assert str(error) == text
+
+
+def test_a_missing_package_names_its_extra() -> None:
+    error = MissingDependencyError("--plots", "train")
+    assert error.extra == "train"
+    assert error.exit_code is ExitCode.DEVICE
+    assert str(error).endswith("; pip install 'u2cut[train]'")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 def test_an_error_survives_pickling() -> None:

@@ -6,6 +6,7 @@ U2cutError
 ├── OutputError     4   a result that can't be written
 ├── WeightsError    5   weights that can't be had, or aren't what they claim to be
 ├── DeviceError     6   a device, engine or precision that was asked for and is missing
+│   └── MissingDependencyError   a package that an extra brings
 ├── DataError       7   invalid training or evaluation data
 ├── PartialFailure  8   several inputs, some failed
 └── Interrupted   130   stopped by the user
@@ -83,6 +84,25 @@ class DeviceError(U2cutError):
     """A device, engine or precision that was asked for and is missing."""
 
     exit_code = ExitCode.DEVICE
+
+
+class MissingDependencyError(DeviceError):
+    """A package that one of u2cut's extras brings isn't installed.
+
+    Args:
+        what: What can't be done without it.
+        extra: The extra's name, also as attribute.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs a package that isn't installed",
+            remedy=f"pip install 'u2cut[{extra}]'",
+        )
+        self.what, self.extra = what, extra
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.what, self.extra)
 
 
 class DataError(U2cutError):

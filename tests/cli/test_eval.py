@@ -213,7 +213,7 @@ def test_curves_and_the_worst_photos_are_drawn(ecssd, tmp_path, capfd):
 
 def test_plots_without_matplotlib_are_refused_before_any_work(ecssd, tmp_path, capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    ran("--data", ecssd, "--pred", ecssd / "maps", "--plots", tmp_path, code=2)
+    ran("--data", ecssd, "--pred", ecssd / "maps", "--plots", tmp_path, code=6)
     out, err = capfd.readouterr()
     assert out == ""
     assert "pip install 'u2cut[train]'" in err

@@ -193,7 +193,7 @@ def hide(monkeypatch, module):
 
 def test_without_tensorboard_its_extra_is_named(tmp_path, capfd, monkeypatch):
     hide(monkeypatch, "tensorboard")
-    assert run(["train", "--data=d", f"--out={tmp_path}", "--tensorboard"]) == ExitCode.USAGE
+    assert run(["train", "--data=d", f"--out={tmp_path}", "--tensorboard"]) == ExitCode.DEVICE
     assert "u2cut[tensorboard]" in capfd.readouterr().err
 
 

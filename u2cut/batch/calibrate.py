@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from u2cut.console import logger, printable
 from u2cut.engines.base import open_engine
-from u2cut.errors import DeviceError, InputError
+from u2cut.errors import InputError, MissingDependencyError
 from u2cut.files.read import read
 from u2cut.imaging.decode import decode
 from u2cut.imaging.formats import READ
@@ -31,7 +31,7 @@ def calibrate(weights: Path, photos: Sequence[Path], size: int) -> tuple[int, fl
         How many photos were used, and the mean absolute difference of their maps from fp32's.
 
     Raises:
-        DeviceError: OpenVINO or NNCF isn't installed.
+        MissingDependencyError: OpenVINO or NNCF isn't installed.
         InputError: Nothing readable is among the photos.
         OutputError: The cache can't be written to.
         WeightsError: The file holds neither of the two networks.
@@ -39,7 +39,7 @@ def calibrate(weights: Path, photos: Sequence[Path], size: int) -> tuple[int, fl
     try:
         from u2cut.engines import openvino_engine as openvino
     except ImportError as e:
-        raise DeviceError(f"int8 needs OpenVINO ({e}): pip install 'u2cut[int8]'") from e
+        raise MissingDependencyError("int8", "int8") from e
     inputs = _inputs(photos, size)
     openvino.calibrate(weights, inputs, size=size)
     maps = {

@@ -14,7 +14,7 @@ from u2cut.console import printable
 from u2cut.cores import available_cores
 from u2cut.datasets import pairs as data
 from u2cut.describe import Options, option
-from u2cut.errors import OutputError, UsageError
+from u2cut.errors import MissingDependencyError, OutputError, UsageError
 from u2cut.options import EdgeOptions, Matting, NetworkOptions, RenderOptions
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _check(options: EvalOptions, network: NetworkOptions) -> None:
         weights.local(network.weights)
     if options.plots is not None:
         if importlib.util.find_spec("matplotlib") is None:
-            raise UsageError("--plots needs matplotlib: pip install 'u2cut[train]'")
+            raise MissingDependencyError("--plots", "train")
         for path in (options.plots / CURVES, options.plots / SHEET):
             if os.path.lexists(path) and not options.overwrite:
                 raise OutputError(f"{printable(path)}: exists already; --overwrite replaces it")

@@ -11,7 +11,7 @@ import typer
 from u2cut import console
 from u2cut.cli.options import Quiet, Verbose, examples, takes
 from u2cut.console import printable
-from u2cut.errors import OutputError, UsageError
+from u2cut.errors import MissingDependencyError, OutputError, UsageError
 from u2cut.training.config import TrainConfig, check_data
 from u2cut.training.configfile import read_config
 
@@ -62,7 +62,7 @@ def train(
     resolved = _config_of(out, config, resume=resume, given=_given(context, options))
     check_data(resolved)
     if resolved.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard needs its extra: pip install 'u2cut[tensorboard]'")
+        raise MissingDependencyError("--tensorboard", "tensorboard")
     if os.environ.get("RANK", "0") == "0" and not resume and os.path.lexists(out / CONFIG):
         raise OutputError(
             f"{printable(out)}: holds a run already; --resume goes on with it, or choose another"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2cut.console import logger, printable
-from u2cut.errors import DeviceError, UsageError
+from u2cut.errors import DeviceError, MissingDependencyError, UsageError
 from u2cut.options import EngineName, Precision, check_device
 
 
@@ -128,9 +128,7 @@ def _open_openvino(path: Path, precision: str, size: int) -> Engine:
     try:
         from u2cut.engines.openvino_engine import OpenVINOEngine
     except ImportError as e:
-        raise DeviceError(
-            f"the OpenVINO engine can't be loaded ({e}): pip install 'u2cut[openvino]'"
-        ) from e
+        raise MissingDependencyError("the OpenVINO engine", "openvino") from e
     return OpenVINOEngine(path, precision=precision, size=size)
 
 

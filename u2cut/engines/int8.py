@@ -10,7 +10,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from u2cut.errors import DeviceError
+from u2cut.errors import MissingDependencyError
 
 # The first layer sees 256 shades at most, and the last ones turn small differences into the map:
 # together a few hundredths of the time.
@@ -27,16 +27,14 @@ def quantise(model: ov.Model, photos: Iterable[NDArray[np.float32]]) -> ov.Model
         photos: Network inputs, (3, S, S), that show the activations' ranges.
 
     Raises:
-        DeviceError: NNCF isn't installed.
+        MissingDependencyError: NNCF isn't installed.
     """
     # NNCF would report its use to a server; without this module it stays silent.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         import nncf
     except ImportError as e:
-        raise DeviceError(
-            "int8 needs NNCF once, for the calibration: pip install 'u2cut[int8]'"
-        ) from e
+        raise MissingDependencyError("the calibration of int8", "int8") from e
     nncf.set_log_level(logging.WARNING)
     batches = [photo[None] for photo in photos]
     # It draws its bars whether somebody looks or not.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from u2cut.console import printable
 from u2cut.engines.torch_engine import FusedNetwork
-from u2cut.errors import DeviceError, OutputError
+from u2cut.errors import MissingDependencyError, OutputError
 from u2cut.export.formats import ExportFormat
 from u2cut.weights import read_metadata
 from u2cut.weights.load import load_network
@@ -58,9 +58,7 @@ def export(weights: Path, target: Path, format: ExportFormat) -> float:
     except OSError as e:
         raise OutputError(f"{printable(target)}: {e.strerror or e}") from e
     except ImportError as e:
-        raise DeviceError(
-            f"{format} needs a package that isn't here ({e.name}): pip install 'u2cut[{format}]'"
-        ) from e
+        raise MissingDependencyError(f"the export as {format}", format.value) from e
     return difference
 
 

@@ -66,7 +66,7 @@ def _downloaded(wheel: Wheel, temporary: Path, limits: Limits, bar: Progress) ->
         **{"PIP_REQUIRE_VIRTUALENV": "0", "TMPDIR": os.fspath(temporary), "PYTHONUTF8": "1"},
     }
     with (temporary / "pip.log").open("w+b") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603  (our own arguments)
             [*command, wheel.requirement],
             stdin=subprocess.DEVNULL,
             stdout=log,

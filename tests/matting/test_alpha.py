@@ -249,3 +249,18 @@ def test_a_fine_map_gives_the_matte_of_a_coarse_one() -> None:
     fine = np.asarray(cv2.resize(saliency, (960, 960)), np.float32)
     assert error(alpha_matte(photo, fine), alpha_matte(photo, saliency)) < 0.003
     assert error(alpha_matte(photo, fine), truth) < 0.01
+
+
+@pytest.mark.parametrize("method", ["fast", "best"])
+def test_what_the_map_is_sure_of_has_no_hole_whatever_its_colours(method) -> None:
+    """A patch of the background's own colour in the middle of a subject that is nearly sure."""
+    rng = np.random.default_rng(0)
+    photo = np.full((480, 640, 3), (60, 120, 200), np.uint8)
+    photo[60:420, 280:360] = (200, 80, 40)
+    photo[200:280, 304:336] = (60, 120, 200)
+    photo += rng.integers(0, 8, photo.shape).astype(np.uint8)
+    saliency = np.zeros((320, 320), np.float32)
+    saliency[40:280, 140:180] = 0.97
+    saliency = cv2.GaussianBlur(saliency, (0, 0), 1.5)
+    alpha = alpha_matte(photo, saliency, method)
+    assert alpha[195:285, 300:340].min() > 0.9

@@ -22,6 +22,8 @@ _SAMPLES: Final = 320  # of the map's side, enough to find what it reaches
 _DENIED: Final = 0.15  # what the map gives less than this all around is no subject
 _HOLE: Final = 0.002  # of the map's area: a smaller hole may be the map's mistake
 _MENDED: Final = 0.75  # what such a hole becomes; the photo decides
+_CERTAIN: Final = 0.95  # a map above this all around has no hole
+_INSIDE: Final = 1 / 64  # of the map's side: so far inside of that
 _FREE: Final = 0.5  # where it gives more than this somewhere around, the photo decides
 
 
@@ -53,7 +55,20 @@ def read_prior(saliency: NDArray[np.float32]) -> Prior:
     # A wavering region may always turn out to be background, whatever side it was pushed to.
     least, most = 1 - _reached(1 - saliency), _reached(decided)
     floor, ceiling = 1 - _allowed(1 - least), _allowed(most)
+    floor = np.maximum(floor, _kept(saliency))
     return Prior(np.clip(fill_small_holes(decided), floor, ceiling), floor, ceiling)
+
+
+def _kept(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The least that alpha can be well inside of what the map is sure of, (h, w); 0 elsewhere.
+
+    Colours alone would cut holes there: a cheek in the sun, a shirt like the sky. Near the map's
+    outline they may, for that is often beside the subject's.
+    """
+    inside = max(1, round(max(saliency.shape) * _INSIDE))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * inside + 1, 2 * inside + 1))
+    least = np.asarray(cv2.erode(saliency, disc), np.float32).reshape(saliency.shape)
+    return np.where(least > _CERTAIN, saliency, np.float32(0))
 
 
 def _reached(values: NDArray[np.float32]) -> NDArray[np.float32]:

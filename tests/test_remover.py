@@ -182,6 +182,7 @@ def test_best_sees_the_photo_mirrored_and_at_smaller_sizes(engine: str, disc: Pa
         ({"jobs": 0}, "--jobs"),
         ({"background": "no colour"}, "no colour"),
         ({"colour": 4}, "no option"),
+        ({"dry_run": True}, "no option"),
     ],
 )
 def test_wrong_options_are_refused_before_weights_are_looked_for(options, said) -> None:

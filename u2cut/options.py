@@ -453,6 +453,10 @@ class RunOptions(Options):
     json: bool = field(
         default=False, metadata=option("Write a line of JSON for each input to stdout, in order.")
     )
+    dry_run: bool = field(
+        default=False,
+        metadata=option("Write what would be done, input by input, and do nothing."),
+    )
     quiet: bool = field(default=False, metadata=option("Say nothing but errors.", "--quiet", "-q"))
     verbose: bool = field(
         default=False,

@@ -121,7 +121,7 @@ class Remover:
             cutout=CutoutOptions(**cutout),
             canvas=CanvasOptions(**_taken(given, CanvasOptions)),
         )
-        self._workers = worker_count(RunOptions(**_taken(given, RunOptions)).jobs)
+        self._workers = worker_count(RunOptions(jobs=given.pop("jobs")).jobs)
         if given:
             raise UsageError(f"a Remover has no option {printable(next(iter(given)))}")
         self._predictor = Predictor(network)

@@ -5,6 +5,11 @@ subject is. What engines make of real photos is tested where they are.
 """
 
 import io
+import json
+import os
+import pty
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -343,3 +348,56 @@ def test_a_trimap_of_a_lossy_format_is_refused(tmp_path: Path, capfd) -> None:
     Image.fromarray(drawn()).save(photo)
     assert run(["mask", "--trimap", str(photo), "-o", str(tmp_path / "t.jpg")]) == 2
     assert "write png" in capfd.readouterr().err
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    engine: list[Engine], tmp_path: Path, capfdbinary
+) -> None:
+    for name in ("a.png", "b\nb.png"):
+        Image.fromarray(drawn()).save(tmp_path / name)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").touch()
+    words = ["remove", str(tmp_path), "-o", f"{out}/", "--skip-existing", "--dry-run"]
+    assert run(words) == 0
+    lines = capfdbinary.readouterr().out.decode().splitlines()
+    assert lines == [
+        f"{tmp_path}/a.png\t{out}/a.png\tskipped",
+        f"{tmp_path}/b\\nb.png\t{out}/b\\nb.png\tplanned",
+    ]
+    assert run([*words, "--json"]) == 0
+    entries = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    assert [entry["status"] for entry in entries] == ["skipped", "planned"]
+    assert entries[1]["input"] == f"{tmp_path}/b\nb.png"
+    assert [p.name for p in out.iterdir()] == ["a.png"]
+    assert not engine
+
+
+def test_a_dry_run_refuses_what_a_run_would(tmp_path: Path, capfd) -> None:
+    Image.fromarray(drawn()).save(tmp_path / "a.png")
+    (tmp_path / "b.png").touch()
+    words = ["remove", str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png"), "--dry-run"]
+    assert run(words) == 4
+    assert "--overwrite" in capfd.readouterr().err
+
+
+def test_on_a_terminal_the_end_says_how_many_and_where(tmp_path: Path) -> None:
+    Image.fromarray(drawn()).save(tmp_path / "a.png")
+    ours, theirs = pty.openpty()
+    words = ["remove", tmp_path / "a.png", "-o", f"{tmp_path}/out/", "--model", "u2netp"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "u2cut", *words, "--size", "64", "--engine", "torch"], stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = bytearray()
+        while True:
+            try:
+                chunk = os.read(ours, 1 << 16)
+            except OSError:  # Linux's word for the other end having closed
+                break
+            if not chunk:
+                break
+            shown += chunk
+    os.close(ours)
+    assert process.returncode == 0
+    assert f"u2cut: 1 ok in {tmp_path}/out/" in shown.decode()

@@ -87,9 +87,13 @@ class Summary:
             return PartialFailure.exit_code
         return getattr(self.last_error, "exit_code", ExitCode.BUG)
 
+    def counted(self) -> str:
+        """Return how many inputs came to what: ``198 ok, 2 failed``."""
+        counts = ", ".join(f"{n} {status}" for status, n in self.counts.items() if n)
+        return counts or "nothing done"
+
     def __str__(self) -> str:
         rate = self.counts["ok"] / self.seconds if self.seconds else 0.0
         whole = sum(self.stages.values()) or 1.0
         shares = ", ".join(f"{name} {s / whole:.0%}" for name, s in self.stages.most_common())
-        counts = ", ".join(f"{n} {status}" for status, n in self.counts.items() if n)
-        return f"{counts or 'nothing done'} in {self.seconds:.1f} s ({rate:.2f} photos/s; {shares})"
+        return f"{self.counted()} in {self.seconds:.1f} s ({rate:.2f} photos/s; {shares})"

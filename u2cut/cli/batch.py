@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,6 +14,7 @@ import typer
 
 from u2cut import console, weights
 from u2cut.batch.plan import Plan, plan
+from u2cut.cli.options import on_terminal
 from u2cut.errors import OutputError, UsageError
 from u2cut.files import STD
 from u2cut.imaging.formats import Format
@@ -44,6 +46,9 @@ def run_batch(options: BatchOptions, *, label: str) -> None:
             console.logger.info("nothing is left to do: all %d inputs are done", jobs.finished)
             return
         _check_formats(jobs, options)
+        if options.run.dry_run:
+            _show(jobs, options)
+            return
         with (
             console.protect_stdout() as stdout,
             _journal(jobs, options.run) as journal,
@@ -60,8 +65,26 @@ def run_batch(options: BatchOptions, *, label: str) -> None:
 
             summary = run(jobs, options, stdout=stdout, report=report)
     console.logger.info("%s", summary)
+    if on_terminal(sys.stderr) and not options.run.verbose:
+        place = options.output.output
+        where = f" in {console.printable(place)}" if place not in (None, STD) else ""
+        console.logger.log(console.NOTICE, "%s%s", summary.counted(), where)
     if summary.exit_code:
         raise SystemExit(int(summary.exit_code))
+
+
+def _show(jobs: Plan, options: BatchOptions) -> None:
+    """Write what a run would do: a line for each job, tab between input, output and status."""
+    with console.protect_stdout() as stdout:
+        for job in jobs:
+            there = job.target != STD and os.path.lexists(job.target)
+            status = "skipped" if there and options.output.skip_existing else "planned"
+            if options.run.json:
+                entry = {"input": job.source, "output": job.target, "status": status}
+                stdout.write(json.dumps(entry).encode() + b"\n")
+            else:
+                names = (console.printable(job.source), console.printable(job.target), status)
+                stdout.write("\t".join(names).encode("utf-8", "surrogateescape") + b"\n")
 
 
 @contextmanager

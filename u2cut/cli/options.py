@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TextIO, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -18,9 +18,13 @@ from u2cut.imaging.formats import Format
 _Function = Callable[..., None]
 
 
-def on_terminal() -> bool:
-    """Tell whether stdout is a terminal: then help is drawn by Rich, else it is plain lines."""
-    return sys.stdout is not None and sys.stdout.isatty()
+def on_terminal(stream: TextIO | None = None) -> bool:
+    """Tell whether a stream, by default stdout, is a terminal.
+
+    Then help is drawn by Rich; else it is plain lines.
+    """
+    stream = stream or sys.stdout
+    return stream is not None and stream.isatty()
 
 
 def text(words: str) -> str:

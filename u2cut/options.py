@@ -446,7 +446,8 @@ class RunOptions(Options):
     resume_from: Path | None = field(
         default=None,
         metadata=option(
-            "Leave alone what this journal says is done, and what exists; go on writing to it.",
+            "Leave alone what this journal says is done, and what exists; go on writing to it. "
+            "One that isn't there yet is begun.",
             metavar="FILE",
         ),
     )

@@ -153,6 +153,19 @@ def test_a_journal_that_is_missing_or_none_ends_the_run_before_any_work(
 ) -> None:
     for option in ("--journal", "--resume-from"):
         assert u2cut("remove", disc, option, disc).code == 3
-    assert u2cut("remove", disc, "--resume-from", disc.with_name("missing")).code == 3
     assert u2cut("remove", disc, "--journal", disc.parent / "no" / "folder").code == 4
     assert not disc.with_name("disc.cutout.png").exists()
+
+
+def test_one_command_does_for_the_first_night_and_every_other(
+    u2cut: Callable[..., Outcome], disc: Path, tmp_path: Path
+) -> None:
+    command = ("remove", disc, "-o", tmp_path / "out/", "--resume-from", tmp_path / "night.jsonl")
+    first = u2cut(*command)
+    assert first.code == 0
+    assert "night.jsonl: not there yet, so a new one begins" in first.err
+    written = (tmp_path / "out/disc.png").stat().st_mtime_ns
+    second = u2cut(*command)
+    assert (second.code, second.err) == (0, "")
+    assert (tmp_path / "out/disc.png").stat().st_mtime_ns == written
+    assert summarise_journal(tmp_path / "night.jsonl").ok == 1

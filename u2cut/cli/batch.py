@@ -115,11 +115,18 @@ def _resumed(options: BatchOptions, journal: Path) -> BatchOptions:
 
 
 def _planned(options: BatchOptions, label: str) -> Plan:
-    if options.run.resume_from is None:
+    journal = options.run.resume_from
+    if journal is not None and not os.path.lexists(journal):
+        # So that one command does for the first night and for every other.
+        console.logger.log(
+            console.NOTICE, "%s: not there yet, so a new one begins", console.printable(journal)
+        )
+        journal = None
+    if journal is None:
         return plan(options.inputs, options.input, options.output, label=label)
     from u2cut.batch.journal import Identities, finished
 
-    done, identity = finished(options.run.resume_from), Identities()
+    done, identity = finished(journal), Identities()
     return plan(
         options.inputs,
         options.input,

@@ -22,6 +22,7 @@ from u2cut.errors import OutputError, system_reason
 from u2cut.options import NetworkOptions
 from u2cut.saliency import to_saliency, uncertainty
 from u2cut.training.cache import VALID, Cache
+from u2cut.weights import as_file
 from u2cut.weights.notes import hash_file
 
 Bytes = NDArray[np.uint8]
@@ -64,10 +65,10 @@ class Targets:
 
 def options_of(weights: str, device: str) -> NetworkOptions:
     """Return the options of the teacher that ``--distill`` names."""
-    path = Path(weights)
-    if path.suffix or len(path.parts) > 1:
-        return NetworkOptions(weights=path, device=device)
-    return NetworkOptions(model=weights, device=device)
+    path = as_file(weights)
+    if path is None:
+        return NetworkOptions(model=weights, device=device)
+    return NetworkOptions(weights=path, device=device)
 
 
 def teach(cache: Cache, weights: str, device: str, *, quiet: bool = False) -> Targets:

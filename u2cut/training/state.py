@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from u2cut.model import VARIANTS, U2Net
 from u2cut.training.average import Average
 from u2cut.training.config import Optimizer, Precision, Schedule, TrainConfig
 from u2cut.training.muon import Muon
-from u2cut.weights import find, local
+from u2cut.weights import as_file, find, local
 from u2cut.weights.load import load_network
 
 
@@ -103,8 +102,8 @@ def initial_network(config: TrainConfig) -> U2Net:
     variant = VARIANTS[config.model]
     if config.init == "none":
         return U2Net(variant)
-    path = Path(config.init)
-    chosen = local(path) if path.suffix or len(path.parts) > 1 else find(config.init)
+    path = as_file(config.init)
+    chosen = find(config.init) if path is None else local(path)
     network = load_network(chosen.path)
     if network.variant is not variant:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from u2cut.weights.choose import (
     LocalWeights,
+    as_file,
     bring_in,
     bring_in_folder,
     download_from,
@@ -13,6 +14,7 @@ from u2cut.weights.metadata import read_metadata
 
 __all__ = [
     "LocalWeights",
+    "as_file",
     "bring_in",
     "bring_in_folder",
     "download_from",

@@ -47,6 +47,12 @@ def local(path: Path) -> LocalWeights:
     return LocalWeights(path.name, path, size or registry.DEFAULT_INPUT_SIZE)
 
 
+def as_file(text: str) -> Path | None:
+    """Return the path that a choice of weights means; None if it is a name of the registry's."""
+    path = Path(text)
+    return path if path.suffix or len(path.parts) > 1 else None
+
+
 def find(name: str, *, offline: bool = False, quiet: bool = False) -> LocalWeights:
     """Return the weights of this name, fetched if need be.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
-from u2cut.errors import OutputError, system_reason
+from u2cut.errors import OutputError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -50,7 +50,7 @@ class _Stdout(io.FileIO):
         except BrokenPipeError as e:
             raise OutputError("Broken pipe", path="stdout", remedy="nobody reads it") from e
         except OSError as e:
-            raise OutputError(system_reason(e), path="stdout") from e
+            raise OutputError.from_os(e, "stdout") from e
         return len(whole)
 
 
@@ -111,14 +111,6 @@ def configure_logging(*, quiet: bool = False, verbose: bool = False) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else NOTICE)
     logger.propagate = False
-
-
-def printable(text: object) -> str:
-    r"""Escape what could forge a line or drive a terminal: ``a\nb`` shows as ``a\\nb``."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for c in str(text)
-    )
 
 
 class Progress(Protocol):

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from u2cut import matting
 from u2cut import saliency as maps
-from u2cut.console import printable
-from u2cut.errors import InputError, UsageError
+from u2cut.errors import InputError, UsageError, printable
 from u2cut.files.read import read
 from u2cut.files.sink import Sink
 from u2cut.imaging import composite
@@ -304,7 +303,7 @@ class Cutout:
         kind = parse_format(format) if format else format_of(path)
         if kind is None:
             raise UsageError(
-                f"{printable(path)}: the ending names no format; use {' '.join(WRITTEN)}"
+                "the ending names no format", path=path, remedy=f"use {' '.join(WRITTEN)}"
             )
         data = self.encoded(
             self.pixels(backdrop_of(self._options)), kind, quality=quality, compression=compression

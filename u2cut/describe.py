@@ -13,8 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Final, Union, get_args, get_origin, get_type_hints
 
-from u2cut.console import printable
-from u2cut.errors import UsageError
+from u2cut.errors import UsageError, printable
 
 _HINTS: Final[dict[type, dict[str, Any]]] = {}
 

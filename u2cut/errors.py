@@ -13,7 +13,31 @@ U2cutError
 """
 
 import errno
+import os
 from enum import IntEnum
+from typing import Final, Self
+
+_OTHER_FOLDER = "choose a folder that you may write to with -o"
+_OTHER_DISK = "make room, or choose another disk with -o"
+# What helps, whatever file it was.
+_REMEDIES: Final = {
+    errno.EMFILE: "raise the limit with ulimit -n",
+    errno.ENFILE: "the whole system has too many open files",
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room, the quota is used up",
+    errno.EFBIG: "the limit on file sizes is in the way: ulimit -f",
+}
+# What helps where a result can't be written.
+_OUTPUT_REMEDIES: Final = {
+    errno.EEXIST: "--overwrite replaces it",
+    errno.EMFILE: "raise the limit with ulimit -n, or use fewer --jobs",
+    errno.EACCES: _OTHER_FOLDER,
+    errno.EPERM: _OTHER_FOLDER,
+    errno.EROFS: _OTHER_FOLDER,
+    errno.ENOTDIR: "a file is where its folder should be",
+    errno.ENOSPC: _OTHER_DISK,
+    errno.EDQUOT: _OTHER_DISK,
+}
 
 
 class ExitCode(IntEnum):
@@ -39,20 +63,51 @@ class U2cutError(Exception):
 
     Args:
         problem: What is wrong.
-        path: The file, in printable form, unless the problem names it.
+        path: The file, unless the problem names it; kept as text.
         remedy: What to do.
     """
 
     exit_code = ExitCode.BUG
 
     def __init__(
-        self, problem: str = "", *, path: str | None = None, remedy: str | None = None
+        self,
+        problem: str = "",
+        *,
+        path: str | os.PathLike[str] | None = None,
+        remedy: str | None = None,
     ) -> None:
         super().__init__(problem)
-        self.problem, self.path, self.remedy = problem, path, remedy
+        self.problem, self.remedy = problem, remedy
+        self.path = None if path is None else os.fspath(path)
+
+    @classmethod
+    def from_os(
+        cls,
+        error: OSError,
+        path: str | os.PathLike[str] | None,
+        problem: str = "",
+        *,
+        remedy: str | None = None,
+    ) -> Self:
+        """Return the error for what the system refused.
+
+        Args:
+            error: The system's.
+            path: The file that it concerns.
+            problem: What couldn't be done; the system's own words stand behind it.
+            remedy: What to do; by default what helps against this kind of refusal, if anything.
+        """
+        reason = error.strerror or str(error)
+        problem = f"{problem} ({reason})" if problem else reason
+        return cls(problem, path=path, remedy=remedy or cls.remedy_for(error))
+
+    @classmethod
+    def remedy_for(cls, error: OSError) -> str | None:
+        """Return what helps against a refusal of the system, if anything is known to."""
+        return _REMEDIES.get(error.errno or 0)
 
     def __str__(self) -> str:
-        where = f"{self.path}: " if self.path else ""
+        where = f"{printable(self.path)}: " if self.path else ""
         return f"{where}{self.problem}" + (f"; {self.remedy}" if self.remedy else "")
 
 
@@ -72,6 +127,11 @@ class OutputError(U2cutError):
     """A result that can't be written."""
 
     exit_code = ExitCode.OUTPUT
+
+    @classmethod
+    def remedy_for(cls, error: OSError) -> str | None:
+        """Return what helps against a refusal of the system, if anything is known to."""
+        return _OUTPUT_REMEDIES.get(error.errno or 0) or super().remedy_for(error)
 
 
 class WeightsError(U2cutError):
@@ -123,7 +183,9 @@ class Interrupted(U2cutError):
     exit_code = ExitCode.INTERRUPTED
 
 
-def system_reason(error: OSError) -> str:
-    """Return the system's own words for what went wrong, and what helps if that's no secret."""
-    words = error.strerror or str(error)
-    return f"{words}; raise the limit with ulimit -n" if error.errno == errno.EMFILE else words
+def printable(text: object) -> str:
+    r"""Escape what could forge a line or drive a terminal: ``a\nb`` shows as ``a\\nb``."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for c in str(text)
+    )

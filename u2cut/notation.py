@@ -3,8 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from u2cut.console import printable
-from u2cut.errors import UsageError
+from u2cut.errors import UsageError, printable
 
 
 def parse_color(text: str) -> tuple[int, int, int]:

@@ -12,9 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Final
 
-from u2cut.console import printable
 from u2cut.describe import Options, flag, option
-from u2cut.errors import UsageError
+from u2cut.errors import UsageError, printable
 from u2cut.imaging.formats import Format, parse_format
 from u2cut.notation import (
     Canvas,

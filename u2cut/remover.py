@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2cut.batch.stages import Ready, flow, worker_count
-from u2cut.console import printable
 from u2cut.cutout import Cutout
 from u2cut.describe import Options
 from u2cut.engines.predictor import Prediction, Predictor
-from u2cut.errors import InputError, U2cutError, UsageError
+from u2cut.errors import InputError, U2cutError, UsageError, printable
 from u2cut.files.read import read
 from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.hidden import fill_hidden
@@ -218,7 +217,7 @@ def frame_of(photo: "Photo") -> Frame:
         try:
             return decode(read(path), max_pixels=InputOptions().max_pixels)
         except InputError as e:
-            raise InputError(f"{printable(path)}: {e}") from e
+            raise InputError(str(e), path=path) from e
     from PIL import Image
 
     if isinstance(photo, Image.Image):

@@ -190,7 +190,7 @@ def test_a_link_in_place_of_the_unfinished_file_is_not_written_through(
     precious.write_text("mine")
     home.mkdir(parents=True)
     (home / "toy.pth.part").symlink_to(precious)
-    with pytest.raises(WeightsError, match="can't write"):
+    with pytest.raises(WeightsError, match="can't be written to"):
         fetch(spec_for("whole"), limits=quick)
     assert precious.read_text() == "mine"
 
@@ -298,7 +298,7 @@ def test_a_disk_that_fills_up_leaves_nothing_and_says_where(spec_for, home, quic
     process = child(spec_for("whole"), quick, before=limit)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"CacheError: can't write in {home}: File too large; make room there" in err
+    assert f"CacheError: {home}: can't be written to (File too large); make room there" in err
     assert kept(home) == set()
 
 
@@ -318,7 +318,7 @@ def test_a_read_only_cache_is_named(spec_for, home, quick):
 
 def test_a_cache_that_can_not_be_made_is_named(spec_for, server, home, quick):
     home.parent.write_text("a file where the folder belongs")
-    with pytest.raises(WeightsError, match=r"can't write in .*set U2CUT_HOME"):
+    with pytest.raises(WeightsError, match=r"can't be written to .*set U2CUT_HOME"):
         fetch(spec_for("whole"), limits=quick)
     assert server.requests == []
 

@@ -1,11 +1,12 @@
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from u2cut.errors import OutputError
 from u2cut.files.sink import Sink
-from u2cut.files.temporary import TemporaryFile
+from u2cut.files.temporary import TemporaryFile, atomic_write
 
 
 def names(folder: Path) -> list[str]:
@@ -92,3 +93,19 @@ def test_a_result_that_comes_after_giving_up_is_not_written(tmp_path: Path) -> N
         sink.write(job, b"late")
     sink.write(str(tmp_path / "b.png"), b"in time")
     assert names(tmp_path) == ["b.png"]
+
+
+def test_an_atomic_write_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.bin"
+    atomic_write(path, b"one")
+    atomic_write(path, lambda stream: stream.write(b"two"))
+    assert path.read_bytes() == b"two"
+
+    def fail(stream: BinaryIO) -> None:
+        stream.write(b"three")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        atomic_write(path, fail)
+    assert path.read_bytes() == b"two"
+    assert list(path.parent.iterdir()) == [path]

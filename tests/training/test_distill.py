@@ -170,8 +170,7 @@ def test_photos_without_masks_are_learnt_from_the_teacher(tmp_path) -> None:
     assert data.epoch == 5
     assert data.targets is not None
     for k in range(5):
-        truth, valid = data.truth(k, 0.0)
-        assert valid.min() == 255
+        truth, _ = data.truth(k, 0.0)
         own = data.cache.mask(k) if k < 3 else data.targets.target(k)
         assert np.array_equal(truth, own)
         assert np.array_equal(data.truth(k, 1.0)[0], data.targets.target(k))
@@ -192,3 +191,29 @@ def test_a_run_without_any_mask(tmp_path) -> None:
     bare = write_set(tmp_path / "bare", 4, seed=2) / "images"
     train(replace(CONFIG, unlabelled=[bare]), tmp_path / "run", quiet=True)
     assert (tmp_path / "run/model.safetensors").is_file()
+
+
+def test_photos_whose_share_is_none_cost_no_prediction(tmp_path, monkeypatch) -> None:
+    write_set(tmp_path / "clean", 3)
+    write_set(tmp_path / "coarse", 2)
+    seen = []
+    fused_map = Predictor.fused_map
+
+    def count(self, photo):
+        seen.append(photo)
+        return fused_map(self, photo)
+
+    monkeypatch.setattr(Predictor, "fused_map", count)
+    config = TrainConfig(
+        data=[tmp_path / "clean", tmp_path / "coarse"],
+        distill="u2netp",
+        distill_share=[0, 1],
+        resize=64,
+        crop=0,
+    )
+    data = load_data(config, tmp_path / "cache")
+    assert len(seen) == 2
+    for index in range(3):
+        mask, valid = data.truth(index, 0.0)
+        assert np.array_equal(mask, data.cache.mask(index))
+        assert np.array_equal(valid, data.cache.valid(index))

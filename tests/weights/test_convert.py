@@ -70,7 +70,7 @@ def test_a_damaged_copy_is_made_again(fault, source):
 def test_a_cache_that_takes_no_file_costs_time_only(source, home, caplog):
     home.parent.write_text("a file where the folder belongs")
     assert local(source).path == source
-    assert "converted anew each time: can't write in" in caplog.text
+    assert f"converted anew each time: {home}: can't be written to" in caplog.text
 
 
 CHILD = """
@@ -106,11 +106,12 @@ def test_processes_at_once_convert_once(source, home):
     assert len(kept(home)) == 2
 
 
-def test_what_a_killed_conversion_left_is_overwritten(source, home):
+def test_what_a_killed_conversion_left_is_cleared_away(source, home):
     home.mkdir(parents=True)
-    (home / f"{notes.hash_file(source)}.safetensors.part").write_bytes(b"x" * 10_000_000)
+    (home / f".{'0' * 16}.u2cut-part").write_bytes(b"x" * 10_000_000)
     assert load_network(local(source).path).variant is U2NETP
     assert len(kept(home)) == 2
+    assert not list(home.glob(".*.u2cut-part"))
 
 
 def test_another_network_is_refused_and_leaves_nothing(source, home):

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from u2cut.console import Progress, logger, printable
+from u2cut.console import Progress, logger
 from u2cut.cutout import Cutout
 from u2cut.engines.predictor import Predictor
 from u2cut.errors import DeviceError, InputError
@@ -141,7 +141,7 @@ class _Bench:
         try:
             return self._decoded(photo)
         except InputError as e:
-            raise InputError(f"{printable(name)}: {e}") from e
+            raise InputError(str(e), path=name) from e
 
     def _decoded(self, photo: bytes) -> Frame:
         return decode(photo, max_pixels=InputOptions().max_pixels)

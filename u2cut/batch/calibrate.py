@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.console import logger, printable
+from u2cut.console import logger
 from u2cut.engines.base import open_engine
-from u2cut.errors import InputError, MissingDependencyError
+from u2cut.errors import InputError, MissingDependencyError, printable
 from u2cut.files.read import read
 from u2cut.imaging.decode import decode
 from u2cut.imaging.formats import READ

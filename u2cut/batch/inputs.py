@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from u2cut.console import logger, printable
-from u2cut.errors import InputError, system_reason
+from u2cut.console import logger
+from u2cut.errors import InputError, printable
 from u2cut.files import STD
 from u2cut.imaging.formats import READ
 from u2cut.options import InputOptions
@@ -86,7 +86,7 @@ class _Finder:
                 with os.scandir(folder) as entries:
                     found = sorted(entries, key=lambda e: e.name)
             except OSError as e:
-                logger.warning("%s: can't be listed (%s)", printable(folder), system_reason(e))
+                logger.warning("%s: can't be listed (%s)", printable(folder), e.strerror or e)
                 continue
             below = []
             for entry in found:
@@ -119,16 +119,12 @@ class _Finder:
                     yield from self._entries(entries)
                 yield from self._entries([rest])
         except OSError as e:
-            raise InputError(
-                f"{printable(path)}: the list can't be read ({system_reason(e)})"
-            ) from e
+            raise InputError.from_os(e, path, "the list can't be read") from e
 
     def _after_mark(self, start: bytes) -> bytes:
         """Skip UTF-8's byte order mark; a list in UTF-16, as Windows writes them, is named."""
         if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise InputError(
-                f"{printable(self.options.from_file)}: the list is in UTF-16: save it as UTF-8"
-            )
+            raise InputError("the list is in UTF-16: save it as UTF-8", path=self.options.from_file)
         return start.removeprefix(b"\xef\xbb\xbf")
 
     def _entries(self, entries: list[bytes]) -> Iterator[str]:
@@ -136,7 +132,7 @@ class _Finder:
             text = entry if self.options.null else entry.rstrip(b"\r")
             if b"\0" in text:
                 raise InputError(
-                    f"{printable(self.options.from_file)}: the list holds NUL bytes; use -0"
+                    "the list holds NUL bytes", path=self.options.from_file, remedy="use -0"
                 )
             if text:
                 yield os.fsdecode(text)

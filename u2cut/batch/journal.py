@@ -13,8 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from u2cut.batch.result import Result
-from u2cut.console import printable
-from u2cut.errors import InputError, OutputError, system_reason
+from u2cut.errors import InputError, OutputError
 from u2cut.files import STD
 from u2cut.files.temporary import lock
 from u2cut.version import __version__
@@ -52,7 +51,7 @@ class Journal:
 
     def _begin(self, photos: int) -> None:
         if lock(self._fd) is False:
-            raise OutputError(f"{printable(self._path)}: another run writes this journal")
+            raise OutputError("another run writes this journal", path=self._path)
         if os.lseek(self._fd, 0, os.SEEK_END):
             os.lseek(self._fd, -1, os.SEEK_END)
             if os.read(self._fd, 1) != b"\n":
@@ -79,9 +78,7 @@ class Journal:
             raise self._unwritable(e) from e
 
     def _unwritable(self, e: OSError) -> OutputError:
-        return OutputError(
-            f"{printable(self._path)}: the journal can't be written ({system_reason(e)})"
-        )
+        return OutputError.from_os(e, self._path, "the journal can't be written")
 
     def __enter__(self) -> Self:
         return self
@@ -124,11 +121,9 @@ def lines(path: Path) -> Iterator[Line]:
                 begun = True
                 yield line
     except OSError as e:
-        raise InputError(
-            f"{printable(path)}: the journal can't be read ({system_reason(e)})"
-        ) from e
+        raise InputError.from_os(e, path, "the journal can't be read") from e
     if not begun:
-        raise InputError(f"{printable(path)}: isn't a journal of u2cut")
+        raise InputError("isn't a journal of u2cut", path=path)
 
 
 def _parsed(text: bytes) -> Line | None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from u2cut.batch.inputs import Source, find_sources, has_pattern
-from u2cut.console import printable
-from u2cut.errors import InputError, OutputError, UsageError, system_reason
+from u2cut.errors import InputError, OutputError, UsageError, printable
 from u2cut.files import STD
 from u2cut.imaging.formats import READ, WRITTEN, Format, format_of
 from u2cut.options import InputOptions, OutputOptions
@@ -48,9 +47,11 @@ class Plan:
         try:
             self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="u2cut-plan-")
         except OSError as e:
-            raise OutputError(
-                f"no temporary file can be made ({system_reason(e)}); "
-                "set TMPDIR to a folder that has room"
+            raise OutputError.from_os(
+                e,
+                None,
+                "no temporary file can be made",
+                remedy="set TMPDIR to a folder that has room",
             ) from e
         self._count = 0
 
@@ -143,8 +144,9 @@ def _refuse_output_among_inputs(inputs: tuple[str, ...], output: OutputOptions) 
     empty = os.path.isdir(second) and os.path.isdir(first) and not os.listdir(second)
     if os.path.lexists(first) and (missing or empty):
         raise UsageError(
-            f"{printable(second)}: {'an empty folder' if empty else 'no such file or folder'}; "
-            f"did you mean -o {printable(second)}?"
+            f"{'an empty folder' if empty else 'no such file or folder'}",
+            path=second,
+            remedy=f"did you mean -o {printable(second)}?",
         )
 
 
@@ -181,19 +183,21 @@ class _Planner:
         wanted = self.output.format
         if named and wanted and named is not wanted:
             raise UsageError(
-                f"{printable(target)}: the ending says {named}, --format {wanted}: leave one out"
+                f"the ending says {named}, --format {wanted}: leave one out", path=target
             )
         if Path(target).suffix and not named and wanted is None:
             raise UsageError(
-                f"{printable(target)}: can't write files of this kind; "
-                f"use {' '.join(WRITTEN)}, or --format"
+                "can't write files of this kind",
+                path=target,
+                remedy=f"use {' '.join(WRITTEN)}, or --format",
             )
         if Path(target).suffix:
             return False
         if os.path.exists(target):
             raise OutputError(
-                f"{printable(target)}: exists and is no folder; name a folder, or a file that ends "
-                f"in {' '.join(WRITTEN)}"
+                "exists and is no folder",
+                path=target,
+                remedy=f"name a folder, or a file that ends in {' '.join(WRITTEN)}",
             )
         return True
 
@@ -211,7 +215,7 @@ class _Planner:
         """Of several inputs, one that is missing costs only itself; alone, it ends the run."""
         (job,) = self.plan
         if job.source != STD and not os.path.lexists(job.source):
-            raise InputError(f"{printable(job.source)}: no such file or folder")
+            raise InputError("no such file or folder", path=job.source)
 
     def _refuse_single_target(self) -> None:
         target = self.output.output
@@ -270,7 +274,7 @@ class _Planner:
         for other in self.plan:
             if os.path.normcase(os.path.abspath(other.target)) == where:
                 if os.path.abspath(other.source) == os.path.abspath(job.source):
-                    raise OutputError(f"{printable(job.source)}: named twice; leave one out")
+                    raise OutputError("named twice", path=job.source, remedy="leave one out")
                 raise OutputError(
                     f"{printable(other.source)} and {printable(job.source)} would both be "
                     f"written to {printable(job.target)}: run them into different folders, "
@@ -283,16 +287,19 @@ class _Planner:
             return
         if at == _identity(job.source):
             raise OutputError(
-                f"{printable(job.target)}: the output would replace its own input; "
-                "choose another -o"
+                "the output would replace its own input",
+                path=job.target,
+                remedy="choose another -o",
             )
         if not os.path.isfile(job.target):
             kind = "a folder" if os.path.isdir(job.target) else "a device or a pipe, and no file"
-            raise OutputError(f"{printable(job.target)}: is {kind}; choose another -o")
+            raise OutputError(f"is {kind}", path=job.target, remedy="choose another -o")
         if not (self.output.overwrite or self.output.skip_existing):
             raise OutputError(
-                f"{printable(job.target)}: exists already; --overwrite replaces it, "
-                "--skip-existing leaves it and goes on with the others"
+                "exists already",
+                path=job.target,
+                remedy="--overwrite replaces it, "
+                "--skip-existing leaves it and goes on with the others",
             )
 
     def _refuse_overwritten_inputs(self) -> None:
@@ -300,8 +307,9 @@ class _Planner:
             at = _identity(job.target) if job.target != STD else None
             if at is not None and at in self.input_files:
                 raise OutputError(
-                    f"{printable(job.target)}: the output of {printable(job.source)} would "
-                    "replace another input; choose another -o"
+                    f"the output of {printable(job.source)} would replace another input",
+                    path=job.target,
+                    remedy="choose another -o",
                 )
 
 

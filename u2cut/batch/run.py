@@ -17,10 +17,10 @@ from u2cut import saliency
 from u2cut.batch.plan import Job, Plan
 from u2cut.batch.result import Result, Summary
 from u2cut.batch.stages import Ready, flow, worker_count
-from u2cut.console import logger, printable, progress
+from u2cut.console import logger, progress
 from u2cut.cutout import Cutout, backdrop_of
 from u2cut.engines.predictor import Prediction, Predictor
-from u2cut.errors import InputError, Interrupted, OutputError, U2cutError
+from u2cut.errors import InputError, Interrupted, OutputError, U2cutError, printable
 from u2cut.files import STD
 from u2cut.files.read import name_of, read
 from u2cut.files.sink import Sink

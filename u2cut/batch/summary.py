@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from u2cut.batch.journal import Identities, Line, is_header, lines
-from u2cut.console import printable
+from u2cut.errors import printable
 
 # More reasons than these can't be read anyway, and their texts take room.
 _MOST_REASONS = 1000

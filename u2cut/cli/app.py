@@ -16,7 +16,7 @@ import typer
 import typer.main
 
 from u2cut.cli.options import on_terminal
-from u2cut.errors import ExitCode, U2cutError, UsageError
+from u2cut.errors import ExitCode, OutputError, U2cutError, UsageError
 from u2cut.version import __version__
 
 # Each command's module, its function there, and its panel; only what is called is imported.
@@ -151,7 +151,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as e:
         if isinstance(e, OSError) and e.errno == errno.ENOSPC:  # a help text, onto a full disk
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or else Python tries again when it ends
-            _say(f"stdout: {e.strerror}")
+            _say(str(OutputError.from_os(e, "stdout")))
             return int(ExitCode.OUTPUT)
         traceback.print_exc()
         return int(ExitCode.BUG)

@@ -15,7 +15,7 @@ import typer
 from u2cut import console, weights
 from u2cut.batch.plan import Plan, plan
 from u2cut.cli.options import on_terminal
-from u2cut.errors import OutputError, UsageError
+from u2cut.errors import OutputError, UsageError, printable
 from u2cut.files import STD
 from u2cut.imaging.formats import Format
 from u2cut.options import BatchOptions, Product, RunOptions
@@ -67,7 +67,7 @@ def run_batch(options: BatchOptions, *, label: str) -> None:
     console.logger.info("%s", summary)
     if on_terminal(sys.stderr) and not options.run.verbose:
         place = options.output.output
-        where = f" in {console.printable(place)}" if place not in (None, STD) else ""
+        where = f" in {printable(place)}" if place not in (None, STD) else ""
         console.logger.log(console.NOTICE, "%s%s", summary.counted(), where)
     if summary.exit_code:
         raise SystemExit(int(summary.exit_code))
@@ -83,7 +83,7 @@ def _show(jobs: Plan, options: BatchOptions) -> None:
                 entry = {"input": job.source, "output": job.target, "status": status}
                 stdout.write(json.dumps(entry).encode() + b"\n")
             else:
-                names = (console.printable(job.source), console.printable(job.target), status)
+                names = (printable(job.source), printable(job.target), status)
                 stdout.write("\t".join(names).encode("utf-8", "surrogateescape") + b"\n")
 
 
@@ -119,7 +119,7 @@ def _planned(options: BatchOptions, label: str) -> Plan:
     if journal is not None and not os.path.lexists(journal):
         # So that one command does for the first night and for every other.
         console.logger.log(
-            console.NOTICE, "%s: not there yet, so a new one begins", console.printable(journal)
+            console.NOTICE, "%s: not there yet, so a new one begins", printable(journal)
         )
         journal = None
     if journal is None:

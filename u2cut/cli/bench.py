@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from u2cut import console
 from u2cut.cli.options import Json, Photos, Verbose, examples, takes
-from u2cut.errors import InputError, system_reason
+from u2cut.errors import InputError
 from u2cut.options import NetworkOptions
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as e:
-        raise InputError(f"{console.printable(path)}: can't be read ({system_reason(e)})") from e
+        raise InputError.from_os(e, path, "can't be read") from e
 
 
 def _as_json(found: "Benchmark") -> str:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from u2cut import console, weights
 from u2cut.cli.options import examples, takes
-from u2cut.console import printable
 from u2cut.cores import available_cores
 from u2cut.datasets import pairs as data
 from u2cut.describe import Options, option
-from u2cut.errors import MissingDependencyError, OutputError, UsageError
+from u2cut.errors import MissingDependencyError, OutputError, UsageError, printable
 from u2cut.options import EdgeOptions, Matting, NetworkOptions, RenderOptions
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ def _check(options: EvalOptions, network: NetworkOptions) -> None:
             raise MissingDependencyError("--plots", "train")
         for path in (options.plots / CURVES, options.plots / SHEET):
             if os.path.lexists(path) and not options.overwrite:
-                raise OutputError(f"{printable(path)}: exists already; --overwrite replaces it")
+                raise OutputError("exists already", path=path, remedy="--overwrite replaces it")
 
 
 def _find(options: EvalOptions) -> tuple[list[data.Pair], list[str]]:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from u2cut import console
 from u2cut.cli.options import examples, takes
-from u2cut.console import printable
 from u2cut.describe import Options, option
-from u2cut.errors import OutputError, UsageError, system_reason
+from u2cut.errors import OutputError, UsageError, printable
 from u2cut.export.formats import ENDINGS, ExportFormat
 from u2cut.options import WeightsOptions
 
@@ -55,14 +54,13 @@ def export(options: ExportOptions, network: WeightsOptions) -> None:
         raise UsageError("a network isn't written to stdout: name a file with -o")
     format = options.format or ENDINGS.get(target.suffix.lower())
     if format is None:
-        raise UsageError(f"{printable(target)}: say --format onnx, openvino or safetensors")
+        raise UsageError("say --format onnx, openvino or safetensors", path=target)
     if ENDINGS.get(target.suffix.lower(), format) is not format:
         raise UsageError(
-            f"{printable(target)}: the ending names another form than --format {format}: leave "
-            "one out"
+            f"the ending names another form than --format {format}: leave one out", path=target
         )
     if format is ExportFormat.OPENVINO and target.suffix != ".xml":
-        raise UsageError(f"{printable(target)}: an OpenVINO model's name ends in .xml")
+        raise UsageError("an OpenVINO model's name ends in .xml", path=target)
     parts = [target, target.with_suffix(".bin")] if target.suffix == ".xml" else [target]
     for part in parts:
         if not os.path.lexists(part):
@@ -79,7 +77,7 @@ def export(options: ExportOptions, network: WeightsOptions) -> None:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise OutputError(system_reason(e), path=printable(target.parent)) from e
+            raise OutputError.from_os(e, target.parent) from e
         difference = export(found.path, target, format)
         console.logger.info("%s as %s; differs from torch by %.1g", found.name, format, difference)
         stdout.write(os.fsencode(target) + b"\n")

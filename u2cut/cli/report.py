@@ -9,6 +9,7 @@ import typer
 
 from u2cut import console
 from u2cut.cli.options import Json, examples
+from u2cut.errors import printable
 
 if TYPE_CHECKING:
     from u2cut.batch.summary import JournalSummary
@@ -45,7 +46,7 @@ def _lines(found: "JournalSummary") -> Iterator[str]:
     yield f"skipped   {found.skipped:>9,}"
     yield f"failed    {found.failed:>9,}"
     for reason in found.reasons[:_MOST_SHOWN]:
-        error, example = console.printable(reason.error), console.printable(reason.example)
+        error, example = printable(reason.error), printable(reason.example)
         yield f"          {reason.count:>9,}  {error} (as {example})"
     more = sum(reason.count for reason in found.reasons[_MOST_SHOWN:])
     if more:

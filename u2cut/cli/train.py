@@ -10,7 +10,6 @@ import typer
 
 from u2cut import console
 from u2cut.cli.options import Quiet, Verbose, examples, takes
-from u2cut.console import printable
 from u2cut.errors import MissingDependencyError, OutputError, UsageError
 from u2cut.training.config import TrainConfig, check_data
 from u2cut.training.configfile import read_config
@@ -65,7 +64,7 @@ def train(
         raise MissingDependencyError("--tensorboard", "tensorboard")
     if os.environ.get("RANK", "0") == "0" and not resume and os.path.lexists(out / CONFIG):
         raise OutputError(
-            f"{printable(out)}: holds a run already; --resume goes on with it, or choose another"
+            "holds a run already", path=out, remedy="--resume goes on with it, or choose another"
         )
     with console.protect_stdout():
         from u2cut.training.loop import train as run
@@ -90,6 +89,6 @@ def _config_of(
     if resume and config is not None:
         raise UsageError("--resume goes by the run's own config.toml; leave out --config")
     if resume and not os.path.lexists(out / CONFIG):
-        raise UsageError(f"{printable(out)}: no run to resume; leave out --resume to start one")
+        raise UsageError("no run to resume", path=out, remedy="leave out --resume to start one")
     source = out / CONFIG if resume else config
     return replace(TrainConfig(), **{**(read_config(source) if source else {}), **given})

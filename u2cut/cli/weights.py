@@ -12,8 +12,7 @@ import typer
 
 from u2cut import console
 from u2cut.cli.options import Json, Quiet, weights_names
-from u2cut.console import printable
-from u2cut.errors import WeightsError
+from u2cut.errors import WeightsError, printable
 from u2cut.weights import (
     bring_in,
     bring_in_folder,
@@ -113,7 +112,7 @@ def verify(
         else:
             fault, remedy = None, ""  # another tool's: it was hashed to be recognised
         if fault is not None:
-            raise WeightsError(f"{printable(path)}: damaged, {fault}; {remedy}")
+            raise WeightsError(f"damaged, {fault}", path=path, remedy=f"{remedy}")
         entry = {"name": name, "path": os.fspath(path), "sha256": notes.hash_file(path)}
         return entry, f"{name} ok"
 
@@ -180,7 +179,7 @@ def import_(
             for weights in taken:
                 _write_line(stdout, os.fspath(weights.path))
     if not taken:
-        raise WeightsError(f"{printable(source)}: no weights that u2cut knows are in this folder")
+        raise WeightsError("no weights that u2cut knows are in this folder", path=source)
 
 
 def _each(

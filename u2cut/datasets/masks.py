@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.console import printable
 from u2cut.datasets.pairs import Pair
-from u2cut.errors import DataError, InputError, system_reason
+from u2cut.errors import DataError, InputError
 from u2cut.imaging.composite import eight_bits
 from u2cut.imaging.decode import Frame, decode
 
@@ -27,9 +26,9 @@ def read_frame(path: Path) -> Frame:
     try:
         return decode(path.read_bytes(), max_pixels=_NO_LIMIT)
     except OSError as e:
-        raise DataError(f"{printable(path)}: can't be read ({system_reason(e)})") from e
+        raise DataError.from_os(e, path, "can't be read") from e
     except InputError as e:
-        raise DataError(f"{printable(path)}: {e}") from e
+        raise DataError(str(e), path=path) from e
 
 
 def read_grey(path: Path) -> NDArray[np.uint8]:
@@ -55,7 +54,7 @@ def read_truth(path: Path) -> NDArray[np.uint8]:
     """
     truth = read_grey(path)
     if int(truth.max()) == 1:
-        raise DataError(f"{printable(path)}: its values are 0 and 1; a mask's go from 0 to 255")
+        raise DataError("its values are 0 and 1", path=path, remedy="a mask's go from 0 to 255")
     return truth
 
 
@@ -68,5 +67,5 @@ def read_pair(pair: Pair) -> tuple[Frame, NDArray[np.uint8]]:
     frame, truth = read_frame(pair.image), read_truth(pair.mask)
     if frame.image.shape[:2] != truth.shape:
         (height, width), (h, w) = truth.shape, frame.image.shape[:2]
-        raise DataError(f"{printable(pair.mask)}: {width}×{height}, but its photo is {w}×{h}")
+        raise DataError(f"{width}×{height}, but its photo is {w}×{h}", path=pair.mask)
     return frame, truth

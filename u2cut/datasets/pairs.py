@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from u2cut.console import printable
-from u2cut.errors import DataError, system_reason
+from u2cut.errors import DataError, printable
 
 SKIPPING: Final = "repair them, or go on without them by --skip-bad"
 _LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
@@ -140,14 +139,12 @@ def read_names(path: Path) -> frozenset[str]:
     try:
         lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
     except OSError as e:
-        raise DataError(
-            f"{printable(path)}: can't read this list of names: {system_reason(e)}"
-        ) from e
+        raise DataError.from_os(e, path, "can't read this list of names") from e
     except UnicodeDecodeError as e:
-        raise DataError(f"{printable(path)}: this list of names isn't UTF-8") from e
+        raise DataError("this list of names isn't UTF-8", path=path) from e
     names = frozenset(line for line in lines if line and not line.startswith("#"))
     if not names:
-        raise DataError(f"{printable(path)}: this list names nothing")
+        raise DataError("this list names nothing", path=path)
     return names
 
 
@@ -165,7 +162,7 @@ def restrict(pairs: Iterable[Pair], names: frozenset[str]) -> list[Pair]:
 def _sets(root: Path) -> list[tuple[Path, Path, str, str]]:
     """The sets in a folder as (images, masks, name of the folder around, name), by path."""
     if not os.path.isdir(root):  # noqa: PTH112  (pathlib's raises, for one, at too long a name)
-        raise DataError(f"{printable(root)}: no such folder")
+        raise DataError("no such folder", path=root)
     found = []
     for folder, below, _ in os.walk(root):
         here = _sets_in(Path(folder), below)
@@ -174,8 +171,9 @@ def _sets(root: Path) -> list[tuple[Path, Path, str, str]]:
         below[:] = sorted(name for name in below if name not in taken)
     if not found:
         raise DataError(
-            f"{printable(root)}: no data set in it; a set is a folder with images/ and masks/ "
-            "(or NAME-Image/ and NAME-Mask/)"
+            "no data set in it",
+            path=root,
+            remedy="a set is a folder with images/ and masks/ (or NAME-Image/ and NAME-Mask/)",
         )
     return found
 
@@ -207,7 +205,7 @@ def files_by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as e:
-        raise DataError(f"{printable(folder)}: can't read this folder: {system_reason(e)}") from e
+        raise DataError.from_os(e, folder, "can't read this folder") from e
     files: dict[str, Path] = {}
     for path in entries:
         if path.name.startswith(".") or path.name.lower() in _LITTER:

@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.console import logger, printable
-from u2cut.errors import DeviceError, MissingDependencyError, UsageError
+from u2cut.console import logger
+from u2cut.errors import DeviceError, MissingDependencyError, UsageError, printable
 from u2cut.options import EngineName, Precision, check_device
 
 

@@ -3,13 +3,13 @@
 import hashlib
 import mmap
 import os
-import tempfile
 from pathlib import Path
 
 import platformdirs
 
-from u2cut.console import logger, printable
-from u2cut.errors import OutputError, WeightsError
+from u2cut.console import logger
+from u2cut.errors import OutputError, WeightsError, printable
+from u2cut.files.temporary import atomic_write
 
 # Raised whenever what is compiled changes while the weights and the versions don't.
 _FORMAT = 2
@@ -38,7 +38,7 @@ def entry(weights: Path, *, size: int, precision: str, version: str) -> Path:
         with weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as e:
-        raise WeightsError(f"{printable(weights)}: {e.strerror or e}") from e
+        raise WeightsError.from_os(e, weights) from e
     return folder() / f"{digest[:32]}-{size}-{precision}-{version}-{_FORMAT}.bin"
 
 
@@ -86,18 +86,7 @@ def write(path: Path, body: bytes) -> None:
         OutputError: The cache can't be written to.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".compiled-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
-                file.write(hashlib.sha256(body).digest())
-            os.replace(name, path)  # noqa: PTH105
-        except BaseException:
-            Path(name).unlink()
-            raise
+        atomic_write(path, body + hashlib.sha256(body).digest())
     except OSError as e:
-        raise OutputError(
-            f"can't write in {printable(path.parent)}: {e.strerror or e}; "
-            "make room there, or set U2CUT_HOME to another folder"
-        ) from e
+        remedy = "make room there, or set U2CUT_HOME to another folder"
+        raise OutputError.from_os(e, path.parent, "can't be written to", remedy=remedy) from e

@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.console import printable
 from u2cut.datasets.masks import read_grey, read_pair, read_truth
 from u2cut.datasets.pairs import Pair, files_by_stem, refuse
-from u2cut.errors import DataError
+from u2cut.errors import DataError, printable
 from u2cut.evaluation.metrics import PhotoScores, score
 from u2cut.imaging.composite import eight_bits
 from u2cut.imaging.decode import Frame

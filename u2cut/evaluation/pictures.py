@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from u2cut.console import printable
 from u2cut.datasets.masks import read_frame, read_truth
+from u2cut.errors import printable
 from u2cut.evaluation.curves import f_beta
 from u2cut.evaluation.summary import THUMBNAIL, Bad, SetScores
 

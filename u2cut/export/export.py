@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from u2cut.console import printable
 from u2cut.engines.torch_engine import FusedNetwork
 from u2cut.errors import MissingDependencyError, OutputError
 from u2cut.export.formats import ExportFormat
@@ -49,14 +48,16 @@ def export(weights: Path, target: Path, format: ExportFormat) -> float:
             difference = _largest_difference(run, FusedNetwork(load_network(weights)))
             if not difference <= _TOLERANCE:  # NaN too
                 raise OutputError(
-                    f"{printable(target)}: not written, because as {format} the network differs "
-                    f"from torch by {difference:.2g}; please report this"
+                    f"not written, because as {format} the network differs from torch by "
+                    f"{difference:.2g}",
+                    path=target,
+                    remedy="please report this",
                 )
             del run  # Windows replaces no file that a runtime holds open
             for file in sorted(Path(folder).iterdir()):  # .bin before .xml
                 os.replace(file, target.with_name(file.name))  # noqa: PTH105
     except OSError as e:
-        raise OutputError(f"{printable(target)}: {e.strerror or e}") from e
+        raise OutputError.from_os(e, target) from e
     except ImportError as e:
         raise MissingDependencyError(f"the export as {format}", format.value) from e
     return difference

@@ -8,8 +8,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from u2cut.console import printable
-from u2cut.errors import InputError
+from u2cut.errors import InputError, printable
 from u2cut.files import STD
 
 MOST_BYTES = 2 << 30

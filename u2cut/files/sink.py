@@ -8,23 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from u2cut.console import logger, printable
-from u2cut.errors import OutputError
+from u2cut.console import logger
+from u2cut.errors import OutputError, printable
 from u2cut.files import STD
 from u2cut.files.temporary import TemporaryFile, clear_abandoned, sync_folder
-
-_REMEDIES = {
-    errno.EEXIST: "--overwrite replaces it",
-    errno.EACCES: "choose a folder that you may write to with -o",
-    errno.EPERM: "choose a folder that you may write to with -o",
-    errno.ENOTDIR: "a file is where its folder should be",
-    errno.EROFS: "choose a folder that you may write to with -o",
-    errno.ENOSPC: "make room, or choose another disk with -o",
-    errno.EDQUOT: "make room, or choose another disk with -o",
-    errno.EFBIG: "the limit on file sizes is in the way: ulimit -f",
-    errno.EMFILE: "raise the limit with ulimit -n, or use fewer --jobs",
-    errno.ENFILE: "the whole system has too many open files",
-}
 
 
 class Sink:
@@ -79,7 +66,7 @@ class Sink:
                 self._publish(part, target)
             sync_folder(folder)
         except OSError as e:
-            raise _unwritable(target, e) from e
+            raise OutputError.from_os(e, target, "can't be written") from e
 
     def _folder(self, target: str) -> str:
         """Make the target's folder, once: one that has vanished since is a fault, not a wish."""
@@ -109,22 +96,10 @@ class Sink:
 
     def _publish(self, part: TemporaryFile, target: str) -> None:
         """Give the part its name; from here on it is a result."""
-        path = Path(target)
         with self._lock:
             if self._closed or target in self._given_up:
                 raise InterruptedError("stopped")
-            if self._overwrite:
-                part.path.replace(path)
-                return
-            try:
-                path.hardlink_to(part.path)
-            except FileExistsError:
-                raise
-            except OSError:
-                # No hard links here (FAT, some network folders): next best.
-                if path.is_symlink() or path.exists():
-                    raise FileExistsError(errno.EEXIST, "exists already") from None
-                part.path.replace(path)
+            part.publish(Path(target), overwrite=self._overwrite)
 
     def give_up(self, target: str) -> None:
         """Write nothing to this target any more, should one come after all."""
@@ -137,12 +112,6 @@ class Sink:
             self._closed = True
             for part in self._parts:
                 part.remove()
-
-
-def _unwritable(target: str, e: OSError) -> OutputError:
-    remedy = _REMEDIES.get(e.errno or 0)
-    reason = e.strerror or str(e)
-    return OutputError(f"can't be written ({reason})", path=printable(target), remedy=remedy)
 
 
 def _folder_of(target: str) -> str:

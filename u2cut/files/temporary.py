@@ -1,16 +1,19 @@
-"""Files half written: beside their target, under an unguessable name, locked by their writer.
+"""Files written whole or not at all.
 
-The lock goes with its process, whatever ends it. So a part whose lock can be had is an ended
-run's, and may be taken away; one of a run that is alive can't be had.
+A temporary file lies beside its target under an unguessable name, locked by its writer. The lock
+ends with the process, whatever ends that. So a temporary file that can be locked is one of a
+process that has ended, and may be deleted.
 """
 
 import contextlib
+import errno
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 HAS_LOCKS = True
 try:
@@ -60,14 +63,46 @@ class TemporaryFile:
         """Lock it, unless a run that tidies up came in between and took it for a dead one's."""
         return lock(self._fd) is not False and (not HAS_LOCKS or os.fstat(self._fd).st_nlink > 0)
 
-    def fill(self, data: bytes) -> None:
-        """Write the bytes, down to the disk: a name that is given to them then holds them all."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
+    def fill(self, data: bytes | Callable[[BinaryIO], object]) -> None:
+        """Write down to the disk: a name that is given to the bytes then holds them all.
+
+        Args:
+            data: The bytes, or what writes them to a stream.
+        """
+        if callable(data):
+            with os.fdopen(os.dup(self._fd), "wb") as stream:
+                data(stream)
+        else:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
         os.fsync(self._fd)
         if not HAS_LOCKS:
             self._close()  # an open file can't be renamed on Windows
+
+    def publish(self, path: Path, *, overwrite: bool) -> None:
+        """Give what was filled its name.
+
+        Args:
+            path: The name, in the same folder.
+            overwrite: Replace what has this name.
+
+        Raises:
+            FileExistsError: The name is taken.
+            OSError: The system refuses.
+        """
+        if overwrite:
+            self.path.replace(path)
+            return
+        try:
+            path.hardlink_to(self.path)
+        except FileExistsError:
+            raise
+        except OSError:
+            # No hard links here (FAT, some network folders): next best.
+            if path.is_symlink() or path.exists():
+                raise FileExistsError(errno.EEXIST, "exists already") from None
+            self.path.replace(path)
 
     def _close(self) -> None:
         if self._fd >= 0:
@@ -94,6 +129,24 @@ class TemporaryFile:
             self.remove()
         finally:
             self._close()
+
+
+def atomic_write(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file whole or not at all, in the place of what has its name; make its folder.
+
+    Args:
+        path: The file.
+        data: Its bytes, or what writes them to a stream.
+
+    Raises:
+        OSError: It can't be written; what was there before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear_abandoned(str(path.parent))
+    with TemporaryFile(str(path.parent)) as part:
+        part.fill(data)
+        part.publish(path, overwrite=True)
+    sync_folder(str(path.parent))
 
 
 def clear_abandoned(folder: str) -> int:

@@ -30,8 +30,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from u2cut.console import printable
-from u2cut.errors import InputError
+from u2cut.errors import InputError, printable
 from u2cut.imaging import colour, png_chunks, tiff
 from u2cut.imaging.hidden import fill_hidden
 from u2cut.imaging.jpeg import ends_early

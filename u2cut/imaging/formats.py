@@ -7,8 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from u2cut.console import printable
-from u2cut.errors import UsageError
+from u2cut.errors import UsageError, printable
 
 
 class Format(StrEnum):

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from u2cut.console import printable
-from u2cut.errors import InputError
+from u2cut.errors import InputError, printable
 
 if TYPE_CHECKING:
     from tifffile import TiffFile

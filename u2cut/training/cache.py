@@ -17,13 +17,13 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from u2cut.console import printable, progress
+from u2cut.console import progress
 from u2cut.cores import available_cores
 from u2cut.datasets.masks import SUBJECT_ABOVE, read_frame, read_pair
 from u2cut.datasets.pairs import Pair
-from u2cut.errors import DataError, OutputError, system_reason
+from u2cut.errors import DataError, OutputError
 from u2cut.saliency import shrink
-from u2cut.training.checkpoint import write_whole
+from u2cut.training.checkpoint import write
 
 Bytes = NDArray[np.uint8]
 
@@ -92,7 +92,7 @@ def read_example(pair: Pair, ignore: int | None) -> tuple[Bytes, Bytes, Bytes]:
     if ignore is not None:
         valid[mask == ignore] = 0
     if not ((mask > SUBJECT_ABOVE) & (valid > 0)).any():
-        raise DataError(f"{printable(pair.mask)}: empty, nothing is marked as the subject")
+        raise DataError("empty, nothing is marked as the subject", path=pair.mask)
     return frame.image, mask, valid
 
 
@@ -162,9 +162,7 @@ def _build(
                     _decode(path, size, parts, read, count, quiet=quiet)
         return Cache(path, size, **json.loads(index.read_text("utf-8")))
     except OSError as e:
-        raise OutputError(
-            f"{printable(folder)}: {system_reason(e)}; --cache names another place"
-        ) from e
+        raise OutputError.from_os(e, folder, remedy="--cache names another place") from e
 
 
 def _decode(
@@ -203,7 +201,7 @@ def _decode(
             for stream, pixels in zip(streams, squares, strict=True):
                 stream.write(pixels.tobytes())
     text = json.dumps({"kept": kept, "problems": problems})
-    write_whole(_file(path, "json"), lambda part: part.write_text(text, "utf-8"))
+    write(_file(path, "json"), text)
 
 
 def _file(path: Path, part: str) -> Path:

@@ -1,40 +1,33 @@
 """What a run leaves behind, always whole: checkpoints to go on from, weights to use."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from u2cut.console import printable
-from u2cut.errors import DataError, OutputError, system_reason
+from u2cut.errors import DataError, OutputError, printable
+from u2cut.files.temporary import atomic_write
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, then put it in its place.
+def write(path: Path, data: bytes | str | Callable[[BinaryIO], object]) -> None:
+    """Write a file of a run, whole or not at all.
+
+    Args:
+        path: The file.
+        data: What it holds, or what writes it to a stream.
 
     Raises:
         OutputError: It can't be written; what was there before is untouched.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-        usual = part.stat().st_mode
-        write(part)
-        part.chmod(usual)  # safetensors would let nobody else read it
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except Exception as e:  # torch and safetensors have errors of their own for a full disk
-        part.unlink(missing_ok=True)
-        if isinstance(e, OSError | RuntimeError) or type(e).__name__ == "SafetensorError":
-            reason = system_reason(e) if isinstance(e, OSError) else e
-            raise OutputError(f"{printable(path)}: can't be written ({printable(reason)})") from e
-        raise
+        atomic_write(path, data.encode() if isinstance(data, str) else data)
+    except OSError as e:
+        raise OutputError.from_os(e, path, "can't be written") from e
+    except RuntimeError as e:  # torch's own for a full disk
+        raise OutputError(f"can't be written ({printable(e)})", path=path) from e
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
@@ -47,7 +40,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
         keep: How many to keep.
     """
     path = folder / f"step-{step:07d}.pt"
-    write_whole(path, lambda part: torch.save(dict(state), part))
+    write(path, lambda stream: torch.save(dict(state), stream))
     for old in list_checkpoints(folder)[:-keep]:
         old.unlink()
     return path
@@ -66,14 +59,14 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     """
     found = list_checkpoints(folder)
     if not found:
-        raise DataError(f"{printable(folder)}: no checkpoint to resume from; start another run")
+        raise DataError("no checkpoint to resume from", path=folder, remedy="start another run")
     try:
         state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
     except OSError as e:
-        raise DataError(f"{printable(found[-1])}: can't be read ({system_reason(e)})") from e
+        raise DataError.from_os(e, found[-1], "can't be read") from e
     except Exception as e:  # whatever a broken zip makes torch raise
         raise DataError(
-            f"{printable(found[-1])}: broken; delete it to resume from the one before"
+            "broken", path=found[-1], remedy="delete it to resume from the one before"
         ) from e
     return state
 
@@ -83,4 +76,4 @@ def save_weights(path: Path, network: nn.Module, metadata: Mapping[str, str]) ->
     tensors: dict[str, Tensor] = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    write_whole(path, lambda part: save_file(tensors, part, dict(metadata)))
+    write(path, save(tensors, dict(metadata)))

@@ -5,8 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from u2cut.console import printable
-from u2cut.errors import DataError, system_reason
+from u2cut.errors import DataError, printable
 from u2cut.training.config import TrainConfig
 
 _HINTS: Final = get_type_hints(TrainConfig)
@@ -25,9 +24,9 @@ def read_config(path: Path) -> dict[str, Any]:
             raise ValueError(f"there is no option {unknown[0]!r}")
         return {key: _typed(value, _HINTS[key], key) for key, value in table.items()}
     except OSError as e:
-        raise DataError(f"{printable(path)}: can't be read ({system_reason(e)})") from e
+        raise DataError.from_os(e, path, "can't be read") from e
     except ValueError as e:
-        raise DataError(f"{printable(path)}: can't use this file of options: {printable(e)}") from e
+        raise DataError(f"can't use this file of options: {printable(e)}", path=path) from e
 
 
 def _typed(value: Any, kind: Any, key: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.console import logger, printable
+from u2cut.console import logger
 from u2cut.datasets.pairs import (
     SKIPPING,
     Pair,
@@ -65,7 +65,7 @@ class TrainingData:
             (S, S) uint8 each.
         """
         mask, valid = self.cache.mask(index), self.cache.valid(index)
-        if self.targets is None:
+        if self.targets is None or (share == 0 and valid.any()):
             return mask, valid
         return mix(self.targets.target(index), mask, valid, share), np.full_like(valid, VALID)
 
@@ -109,7 +109,9 @@ def load_data(config: TrainConfig, folder: Path, *, quiet: bool = False) -> Trai
     val_sets = [held[k][1].group for k in val.kept]
     targets = None
     if config.distill != "none":
-        targets = teach(cache, config.distill, config.device, quiet=quiet)
+        shares = [*config.for_each_folder(config.distill_share, 1.0), 1.0]
+        wanted = np.array(shares)[folders] > 0
+        targets = teach(cache, config.distill, config.device, wanted=wanted, quiet=quiet)
     return TrainingData(cache, folders, weights, backgrounds, val, val_sets, targets)
 
 
@@ -156,5 +158,5 @@ def _find_held_back(
 def _photos(folder: Path, kind: str) -> list[Path]:
     photos = list(files_by_stem(folder, []).values())
     if not photos:
-        raise DataError(f"{printable(folder)}: no photos in this folder {kind}")
+        raise DataError(f"no photos in this folder {kind}", path=folder)
     return photos

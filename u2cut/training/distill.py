@@ -6,6 +6,7 @@ network that learns grey learns to be greyer still; a photo without one sure sub
 map as it is, so that the smaller network learns where to say little.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,9 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from u2cut.console import printable, progress
+from u2cut.console import progress
 from u2cut.engines.predictor import Predictor, find_weights
-from u2cut.errors import OutputError, system_reason
+from u2cut.errors import OutputError
 from u2cut.options import NetworkOptions
 from u2cut.saliency import to_saliency, uncertainty
 from u2cut.training.cache import VALID, Cache
@@ -71,8 +72,15 @@ def options_of(weights: str, device: str) -> NetworkOptions:
     return NetworkOptions(weights=path, device=device)
 
 
-def teach(cache: Cache, weights: str, device: str, *, quiet: bool = False) -> Targets:
-    """Let a teacher see every photo of a cache, unless its maps lie there already.
+def teach(
+    cache: Cache,
+    weights: str,
+    device: str,
+    *,
+    wanted: NDArray[np.bool_] | None = None,
+    quiet: bool = False,
+) -> Targets:
+    """Let a teacher see the photos of a cache, unless its maps lie there already.
 
     What was written before a stop is kept: the next run goes on after it.
 
@@ -80,6 +88,7 @@ def teach(cache: Cache, weights: str, device: str, *, quiet: bool = False) -> Ta
         cache: The photos, and the masks that there are.
         weights: The teacher, by name or file.
         device: Where it runs.
+        wanted: Photos that it sees, (N,); the others' target is their mask. All by default.
         quiet: Show no progress.
 
     Raises:
@@ -88,28 +97,29 @@ def teach(cache: Cache, weights: str, device: str, *, quiet: bool = False) -> Ta
     """
     options = options_of(weights, device)
     teacher = hash_file(find_weights(options, quiet=quiet).path)[:16]
-    path = cache.path.with_name(f"{cache.path.name}.{teacher}.targets")
-    square = cache.size * cache.size
+    wanted = np.ones(len(cache), bool) if wanted is None else wanted
+    which = "" if wanted.all() else f".{zlib.crc32(np.packbits(wanted).tobytes()):08x}"
+    path = cache.path.with_name(f"{cache.path.name}.{teacher}{which}.targets")
     try:
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
                 part = path.with_suffix(".part")
-                _write(part, square, cache, options, quiet=quiet)
+                _write(part, wanted, cache, options, quiet=quiet)
                 part.replace(path)
     except OSError as e:
-        raise OutputError(
-            f"{printable(path.parent)}: {system_reason(e)}; --cache names another place"
-        ) from e
+        raise OutputError.from_os(e, path.parent, remedy="--cache names another place") from e
     return Targets(path, cache.size, len(cache))
 
 
-def _write(part: Path, square: int, cache: Cache, options: NetworkOptions, *, quiet: bool) -> None:
+def _write(
+    part: Path, wanted: NDArray[np.bool_], cache: Cache, options: NetworkOptions, *, quiet: bool
+) -> None:
     """Append the targets that ``part`` doesn't hold yet.
 
     Raises:
         OSError: It can't be written.
     """
-    network = Predictor(options, quiet=quiet)
+    network, square = Predictor(options, quiet=quiet), cache.size * cache.size
     with (
         part.open("ab") as stream,
         progress(len(cache), unit="photo", label="teaching", quiet=quiet) as bar,
@@ -118,11 +128,13 @@ def _write(part: Path, square: int, cache: Cache, options: NetworkOptions, *, qu
         stream.truncate(done * square)
         bar.update(done)
         for index in range(done, len(cache)):
-            photo, mask, valid = cache.photo(index), cache.mask(index), cache.valid(index)
-            maps = [network.fused_map(photo)]
-            if not enough(maps[0], mask, valid == VALID):
-                maps += network.views(photo)
-            stream.write(choose(maps, mask, valid == VALID).tobytes())
+            photo, target, valid = cache.photo(index), cache.mask(index), cache.valid(index)
+            if wanted[index]:
+                maps = [network.fused_map(photo)]
+                if not enough(maps[0], target, valid == VALID):
+                    maps += network.views(photo)
+                target = choose(maps, target, valid == VALID)
+            stream.write(target.tobytes())
             stream.flush()
             bar.update()
 

@@ -9,8 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from u2cut.console import printable
-from u2cut.errors import DeviceError
+from u2cut.errors import DeviceError, printable
 
 _PATIENCE: Final = timedelta(days=2)
 

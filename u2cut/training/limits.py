@@ -8,8 +8,7 @@ from contextlib import contextmanager
 import cv2
 import torch
 
-from u2cut.console import printable
-from u2cut.errors import DataError, DeviceError
+from u2cut.errors import DataError, DeviceError, printable
 from u2cut.training.config import TrainConfig
 
 _MEMORY = re.compile(r"can't allocate memory|not enough memory|bad_alloc|Insufficient memory")

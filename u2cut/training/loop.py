@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from u2cut.console import NOTICE, logger, printable, progress
-from u2cut.errors import Interrupted, UsageError
+from u2cut.console import NOTICE, logger, progress
+from u2cut.errors import Interrupted, UsageError, printable
 from u2cut.model import U2Net
 from u2cut.training import batch_norm
-from u2cut.training.checkpoint import load_checkpoint, save_checkpoint, write_whole
+from u2cut.training.checkpoint import load_checkpoint, save_checkpoint, write
 from u2cut.training.config import OUTPUTS, Precision, TrainConfig, check_data
 from u2cut.training.configfile import format_config
 from u2cut.training.data import TrainingData, load_data
@@ -84,7 +84,7 @@ def _train(
     stream = _batches_from(state.step, config, data, group)
     report = Report(config, out, data, state, group.device) if group.is_main_process else None
     if group.is_main_process:
-        write_whole(out / "config.toml", lambda p: p.write_text(format_config(config), "utf-8"))
+        write(out / "config.toml", format_config(config))
 
     def save() -> None:
         if group.is_main_process:

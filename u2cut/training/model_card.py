@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from u2cut.training.checkpoint import save_weights, write_whole
+from u2cut.training.checkpoint import save_weights, write
 from u2cut.training.config import TrainConfig
 from u2cut.training.configfile import format_config
 from u2cut.training.data import TrainingData
@@ -41,7 +41,7 @@ def write_weights(
         metadata |= {f"validation_{k}": f"{v:.4f}" for k, v in measures[ALL].items()}
     save_weights(out / WEIGHTS, state.kept, metadata)
     text = _card(metadata, config, measures)
-    write_whole(out / "model.md", lambda part: part.write_text(text, "utf-8"))
+    write(out / "model.md", text)
 
 
 def _card(metadata: dict[str, str], config: TrainConfig, measures: Measures) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from u2cut.console import logger
 from u2cut.training.cache import Cache
-from u2cut.training.checkpoint import write_whole
+from u2cut.training.checkpoint import write
 from u2cut.training.validate import ALL
 
 _CELL: Final = 128  # pixels
@@ -39,7 +39,7 @@ def draw_sheet(path: Path, cache: Cache, maps: NDArray[np.float32]) -> None:
         rows.append(np.concatenate(small, axis=1))
     sheet = np.concatenate(rows)[:, :, ::-1]
     data = cv2.imencode(".png", sheet)[1].tobytes()
-    write_whole(path, lambda part: part.write_bytes(data))
+    write(path, data)
 
 
 def draw_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -68,4 +68,4 @@ def draw_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
         measures.legend(fontsize=6)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
-    write_whole(path, lambda part: part.write_bytes(buffer.getvalue()))
+    write(path, buffer.getvalue())

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from u2cut.console import NOTICE, logger, printable
-from u2cut.errors import DataError, OutputError, system_reason
+from u2cut.console import NOTICE, logger
+from u2cut.errors import DataError, OutputError, printable
 from u2cut.training.cache import VALID
-from u2cut.training.checkpoint import write_whole
+from u2cut.training.checkpoint import write
 from u2cut.training.config import TrainConfig
 from u2cut.training.data import TrainingData
 from u2cut.training.model_card import WEIGHTS, write_weights
@@ -58,7 +58,7 @@ class Report:
         if self._metrics.exists():
             kept = [r for r in read_metrics(self._metrics) if r["step"] <= step]
             text = "".join(json.dumps(record) + "\n" for record in kept)
-            write_whole(self._metrics, lambda part: part.write_text(text, "utf-8"))
+            write(self._metrics, text)
 
     def count(self, terms: Tensor) -> None:
         """Take note of a step's cross-entropies of the seven outputs, (7,)."""
@@ -162,9 +162,7 @@ class Report:
             with self._metrics.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"step": self._state.step, **record}) + "\n")
         except OSError as e:
-            raise OutputError(
-                f"{printable(self._metrics)}: can't be written ({system_reason(e)})"
-            ) from e
+            raise OutputError.from_os(e, self._metrics, "can't be written") from e
         if self._events is not None:
             for name, value in _flat(record):
                 self._events.add_scalar(name, value, self._state.step)

@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 import platformdirs
 
-from u2cut.console import logger, printable
-from u2cut.errors import WeightsError, system_reason
+from u2cut.console import logger
+from u2cut.errors import WeightsError, printable
 from u2cut.weights.notes import (
     Note,
     format_note,
@@ -77,8 +77,9 @@ def fault(form: Form, *, full: bool = False) -> str | None:
     status = _status(path)
     if not stat.S_ISREG(status.st_mode):
         raise WeightsError(
-            f"{printable(path)}: {'a link' if stat.S_ISLNK(status.st_mode) else 'not a file'}, "
-            f"which is refused; take it away with: u2cut weights remove {form.network}"
+            f"{'a link' if stat.S_ISLNK(status.st_mode) else 'not a file'}, which is refused",
+            path=path,
+            remedy=f"take it away with: u2cut weights remove {form.network}",
         )
     if form.format == "onnx":
         return conversion_fault(path, full=full)
@@ -143,11 +144,12 @@ def lock(name: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
 
 def unwritable(error: Exception) -> CacheError:
     """Return the error to raise when the folder doesn't take a file."""
-    where = f"can't write in {printable(folder())}"
-    if isinstance(error, OSError) and error.errno in TOO_MANY_OPEN:
-        return CacheError(f"{where}: {system_reason(error)}")
-    reason = system_reason(error) if isinstance(error, OSError) else error
-    return CacheError(f"{where}: {reason}; make room there, or set U2CUT_HOME to another folder")
+    remedy: str | None = "make room there, or set U2CUT_HOME to another folder"
+    if isinstance(error, OSError):
+        if error.errno in TOO_MANY_OPEN:
+            remedy = None
+        return CacheError.from_os(error, folder(), "can't be written to", remedy=remedy)
+    return CacheError(f"can't be written to ({error})", path=folder(), remedy=remedy)
 
 
 def open_part(form: Form) -> BinaryIO:
@@ -253,7 +255,7 @@ def remove(spec: WeightSpec) -> list[Path]:
         except FileNotFoundError:
             continue
         except OSError as e:
-            raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
+            raise WeightsError.from_os(e, path) from e
         removed.append(path)
     return removed
 
@@ -296,7 +298,7 @@ def _status(path: Path) -> os.stat_result:
     try:
         return path.lstat()
     except OSError as e:
-        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
+        raise WeightsError.from_os(e, path) from e
 
 
 def _found_note(form: Form) -> Path:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from u2cut.console import logger, printable
-from u2cut.errors import WeightsError, system_reason
+from u2cut.console import logger
+from u2cut.errors import WeightsError, printable
 from u2cut.weights import cache, notes, registry
 from u2cut.weights.metadata import input_size, is_onnx, read_metadata
 from u2cut.weights.other_tools import find_elsewhere
@@ -158,7 +158,7 @@ def bring_in_folder(
     try:
         files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as e:
-        raise WeightsError(f"{printable(folder)}: {system_reason(e)}") from e
+        raise WeightsError.from_os(e, folder) from e
     known = [registry.spec(name)] if name else list(registry.OFFICIAL.values())
     sizes = {form.size for spec in known for form in spec.forms}
     taken: list[LocalWeights] = []
@@ -181,14 +181,15 @@ def _bring_in_known(file: Path, known: Iterable[registry.WeightSpec]) -> LocalWe
     try:
         digest = notes.hash_file(file)
     except OSError as e:
-        raise WeightsError(f"{printable(file)}: {system_reason(e)}") from e
+        raise WeightsError.from_os(e, file) from e
     for spec in known:
         for form in spec.forms:
             if form.sha256 == digest:
                 return LocalWeights(spec.name, cache.copy_in(form, file), spec.input_size)
     raise WeightsError(
-        f"{printable(file)}: not one of {', '.join(spec.name for spec in known)}; its SHA-256 is "
-        f"{digest}. Weights of your own need no import: --weights FILE"
+        f"not one of {', '.join(spec.name for spec in known)}; its SHA-256 is {digest}",
+        path=file,
+        remedy="weights of your own need no import: --weights FILE",
     )
 
 
@@ -196,9 +197,9 @@ def _require_file(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as e:
-        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
+        raise WeightsError.from_os(e, path) from e
     if not stat.S_ISREG(mode):
-        raise WeightsError(f"{printable(path)}: not a file, so it can't hold weights")
+        raise WeightsError("not a file, so it can't hold weights", path=path)
 
 
 def _find_best(*, offline: bool, quiet: bool) -> LocalWeights:

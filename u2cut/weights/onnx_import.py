@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut.console import printable
-from u2cut.errors import WeightsError
+from u2cut.errors import WeightsError, printable
 from u2cut.model import BATCH_NORM_EPSILON, VARIANTS, Variant
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _parse(path: Path) -> "ModelProto":
         # Tensors in other files stay unread: a path in a file from a stranger isn't followed.
         return onnx.load(path, format="protobuf", load_external_data=False)
     except DecodeError as e:
-        raise WeightsError(f"{printable(path)}: broken or truncated, not a whole ONNX file") from e
+        raise WeightsError("broken or truncated, not a whole ONNX file", path=path) from e
 
 
 def _refuse_strangers(model: "ModelProto", name: str) -> None:

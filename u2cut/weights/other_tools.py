@@ -5,8 +5,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from u2cut.console import NOTICE, logger, printable
-from u2cut.errors import WeightsError, system_reason
+from u2cut.console import NOTICE, logger
+from u2cut.errors import WeightsError, printable
 from u2cut.weights import cache
 from u2cut.weights.notes import mismatch
 from u2cut.weights.registry import Form, WeightSpec
@@ -52,8 +52,7 @@ def locate(spec: WeightSpec) -> tuple[Path, Form] | None:
             if _is(form, path):
                 return path, form
         except (OSError, WeightsError, RuntimeError) as e:  # RuntimeError: a loop of links
-            reason = system_reason(e) if isinstance(e, OSError) else e
-            logger.info("%s is passed over: %s", printable(path), reason)
+            logger.info("%s is passed over: %s", printable(path), getattr(e, "strerror", None) or e)
     return None
 
 

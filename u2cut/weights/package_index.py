@@ -19,7 +19,8 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from u2cut.console import Progress, logger, printable
+from u2cut.console import Progress, logger
+from u2cut.errors import printable
 from u2cut.weights.registry import MAX_BYTES, Form, Wheel
 from u2cut.weights.transfer import CHUNK, Limits, SourceError
 

@@ -9,8 +9,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from u2cut.console import printable
-from u2cut.errors import WeightsError, system_reason
+from u2cut.errors import WeightsError, printable
 from u2cut.weights.metadata import input_size, read_metadata
 
 DEFAULT_INPUT_SIZE = 320
@@ -244,11 +243,11 @@ def bundled_sha256() -> str:
     try:
         digest = recorded.read_text(encoding="ascii").split()[0]
     except FileNotFoundError as e:
-        raise WeightsError(f"{printable(recorded)}: missing; install u2cut again") from e
+        raise WeightsError("missing", path=recorded, remedy="install u2cut again") from e
     except OSError as e:
-        raise WeightsError(f"{printable(recorded)}: {system_reason(e)}") from e
+        raise WeightsError.from_os(e, recorded) from e
     except (ValueError, IndexError) as e:
-        raise WeightsError(f"{printable(recorded)}: damaged; install u2cut again") from e
+        raise WeightsError("damaged", path=recorded, remedy="install u2cut again") from e
     return digest
 
 

@@ -4,8 +4,7 @@ import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from u2cut.console import printable
-from u2cut.errors import UsageError
+from u2cut.errors import UsageError, printable
 from u2cut.weights.registry import Form, WeightSpec, Wheel
 
 MIRROR, HUB, INDEX = "mirror", "hub", "index"

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from u2cut.console import printable
+from u2cut.errors import printable
 from u2cut.version import __version__
 from u2cut.weights.cache import LOCK_SECONDS
 

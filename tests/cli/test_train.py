@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from u2cut.cli.app import run
 from u2cut.errors import ExitCode
 from u2cut.training.config import TrainConfig
-from u2cut.training.configfile import read_config
+from u2cut.training.config_file import read_config
 
 TINY = [
     "--model=u2netp", "--steps=2", "--batch-size=2", "--resize=64", "--crop=0", "--workers=0",

@@ -11,9 +11,9 @@ from ellipses import write_set
 from onnx_files import write_onnx
 
 from u2cut.model import U2NETP, U2Net
-from u2cut.training.batch_norm import estimate, is_folded
 from u2cut.training.config import Network, TrainConfig
 from u2cut.training.loop import train
+from u2cut.training.network import estimate_batch_norm, is_folded
 from u2cut.weights.load import load_network
 from u2cut.weights.registry import bundled_path
 
@@ -32,7 +32,7 @@ def folded():
 @pytest.fixture(scope="module")
 def estimated(folded, batches):
     network = copy.deepcopy(folded)
-    estimate(network, batches)
+    estimate_batch_norm(network, batches)
     return network
 
 

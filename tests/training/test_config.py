@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from u2cut.errors import DataError, UsageError
 from u2cut.training.config import Network, Optimizer, Precision, Schedule, TrainConfig, check_data
-from u2cut.training.configfile import format_config, read_config
+from u2cut.training.config_file import format_config, read_config
 
 DATA = TrainConfig(data=[Path("d")])
 

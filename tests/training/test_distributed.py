@@ -14,17 +14,16 @@ import torch
 from torch import nn
 
 torch.manual_seed(0)
-layers = [nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 2, 3)]
-network = nn.Sequential(*layers, nn.BatchNorm2d(2)).double()
+layers = [nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 2, 3)]
+network = nn.Sequential(*layers).double()
 photos = torch.randn(4, 3, 9, 9).double()
 """
 SHARE = """
 import sys
 from torch.nn.parallel import DistributedDataParallel
-from u2cut.training.distributed import join_group, leave_group, synchronise_batch_norm
+from u2cut.training.distributed import join_group, leave_group
 
 group = join_group("cpu")
-synchronise_batch_norm(network)
 model = DistributedDataParallel(network)
 model(photos[2 * group.rank : 2 * group.rank + 2]).square().mean().backward()
 assert group.any_wants(group.rank == 1)
@@ -35,7 +34,7 @@ leave_group(group)
 """
 
 
-def test_two_processes_normalise_like_one_in_every_digit(tmp_path):
+def test_two_processes_add_up_to_one_in_every_digit(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])

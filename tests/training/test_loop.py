@@ -11,11 +11,15 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import nn
 
-from u2cut.errors import DataError
+from u2cut.errors import DataError, UsageError
 from u2cut.training.config import Network, Optimizer, Precision, Schedule, TrainConfig
-from u2cut.training.configfile import format_config
+from u2cut.training.config_file import format_config
+from u2cut.training.data import load_data
+from u2cut.training.distributed import ProcessGroup
 from u2cut.training.loop import train
+from u2cut.training.trainer import Trainer
 from u2cut.weights.load import load_network
 from u2cut.weights.registry import bundled_path
 
@@ -180,7 +184,7 @@ def test_a_run_leaves_weights_that_load_with_what_they_are(tmp_path, make_set):
     assert metadata["validation_iou"] == f"{measured['all']['iou']:.4f}"
     network = load_network(run / "model.safetensors")
     averaged = checkpoint(run, 3)["average"]
-    assert all(v.equal(averaged[k]) for k, v in network.state_dict().items())
+    assert all(v.equal(averaged[f"module.{k}"]) for k, v in network.state_dict().items())
     card = (run / "model.md").read_text()
     assert "mugs" in card
     assert "optimizer" in card
@@ -241,7 +245,8 @@ def test_two_processes_learn_what_one_learns_on_the_joint_batch(tmp_path, make_s
         steps=1,
         batch_size=4,
         accumulate=2,
-        sync_bn=True,
+        init="u2netp",
+        freeze_bn=True,
         iou=1.0,
     )
     train(config, tmp_path / "one")
@@ -311,3 +316,33 @@ def test_a_run_that_diverges_without_validation_keeps_no_weights(tmp_path, make_
     with pytest.raises(DataError, match=r"diverged|no longer a number"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run/model.safetensors").exists()
+
+
+def test_sync_bn_without_gpus_is_refused_before_photos_are_read(tmp_path, monkeypatch):
+    config = replace(TINY, data=[tmp_path / "nowhere"], sync_bn=True, device="cpu")
+    group = ProcessGroup(0, 2, torch.device("cpu"))
+    monkeypatch.setattr("u2cut.training.loop.join_group", lambda device: group)
+    monkeypatch.setattr("u2cut.training.loop.leave_group", lambda group: None)
+    with pytest.raises(UsageError, match=r"--sync-bn is for GPUs; .*--freeze-bn"):
+        train(config, tmp_path / "run")
+
+
+@pytest.mark.gpu
+def test_sync_bn_replaces_every_batch_norm(tmp_path, make_set):
+    data = load_data(replace(TINY, data=[make_set()]), tmp_path / "cache", quiet=True)
+    config = replace(TINY, sync_bn=True)
+    group = ProcessGroup(0, 2, torch.device("cuda", 0))
+    trainer = Trainer.start(config, data, group, estimate=False)
+    norms = [m for m in trainer.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert {type(m) for m in norms} == {nn.SyncBatchNorm}
+
+
+def test_a_checkpoint_of_another_version_is_named(tmp_path, make_set):
+    config = replace(TINY, data=[make_set()], steps=1)
+    train(config, tmp_path / "run")
+    path = tmp_path / "run/checkpoints/step-0000001.pt"
+    state = torch.load(path, weights_only=True)
+    del state["network"]["outconv.bias"]
+    torch.save(state, path)
+    with pytest.raises(DataError, match="another version of u2cut; start another run"):
+        train(replace(config, steps=2), tmp_path / "run", resume=True)

@@ -12,7 +12,7 @@ from u2cut import console
 from u2cut.cli.options import Quiet, Verbose, examples, takes
 from u2cut.errors import MissingDependencyError, OutputError, UsageError
 from u2cut.training.config import TrainConfig, check_data
-from u2cut.training.configfile import read_config
+from u2cut.training.config_file import read_config
 
 CONFIG = "config.toml"
 

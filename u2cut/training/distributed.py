@@ -7,7 +7,6 @@ from typing import Final
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
 
 from u2cut.errors import DeviceError, printable
 
@@ -83,61 +82,3 @@ def _device(name: str, local_rank: int) -> torch.device:
     if index >= there[kind]:
         raise DeviceError(f"--device {name}: there is none here; --device cpu always works")
     return torch.device(kind, index) if kind == "cuda" else torch.device(kind)
-
-
-class _SumOverGroup(torch.autograd.Function):
-    """Adds a tensor up over all processes; its gradient is added up likewise."""
-
-    @staticmethod
-    def forward(ctx: object, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: object, grad: Tensor) -> Tensor:
-        total = grad.clone()
-        dist.all_reduce(total)
-        return total
-
-
-def _sum_over_group(x: Tensor) -> Tensor:
-    total: Tensor = _SumOverGroup.apply(x)  # type: ignore[no-untyped-call]
-    return total
-
-
-class SyncBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the photos of all processes, each of which has as many.
-
-    PyTorch's own does this on GPUs only; this one is the same arithmetic for any backend.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise (B, C, H, W)."""
-        if not self.training:
-            return super().forward(input)
-        x = input if input.dtype == torch.float64 else input.float()
-        world = dist.get_world_size()
-        mean = _sum_over_group(x.mean(dim=(0, 2, 3))) / world
-        centred = x - mean[:, None, None]
-        var = _sum_over_group(centred.square().mean(dim=(0, 2, 3))) / world
-        self._follow(mean.detach(), var.detach(), x.numel() // x.shape[1] * world)
-        gain = self.weight * torch.rsqrt(var + self.eps)
-        out: Tensor = centred * gain[:, None, None] + self.bias[:, None, None]
-        return out.to(input.dtype)
-
-    def _follow(self, mean: Tensor, var: Tensor, count: int) -> None:
-        assert self.momentum is not None
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(var * count / max(1, count - 1), self.momentum)
-        self.num_batches_tracked += 1
-
-
-def synchronise_batch_norm(network: nn.Module) -> None:
-    """Replace every batch norm in place, keeping names and values."""
-    for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SyncBatchNorm

@@ -1,29 +1,21 @@
 """The training loop, from top to bottom."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-
-from u2cut.console import NOTICE, logger, progress
+from u2cut.console import logger, progress
 from u2cut.errors import Interrupted, UsageError, printable
-from u2cut.model import U2Net
-from u2cut.training import batch_norm
-from u2cut.training.checkpoint import load_checkpoint, save_checkpoint, write
-from u2cut.training.config import OUTPUTS, Precision, TrainConfig, check_data
-from u2cut.training.configfile import format_config
+from u2cut.training.checkpoint import load_checkpoint
+from u2cut.training.config import Precision, TrainConfig, check_data
 from u2cut.training.data import TrainingData, load_data
-from u2cut.training.distributed import ProcessGroup, join_group, leave_group, synchronise_batch_norm
+from u2cut.training.distributed import ProcessGroup, join_group, leave_group
 from u2cut.training.limits import explain_memory, require_compiler
-from u2cut.training.loader import Batch, SampleNumbers, Samples, batches
-from u2cut.training.loss import total_loss
-from u2cut.training.report import Report
-from u2cut.training.state import State, initial_network, rate, start, train_mode
+from u2cut.training.outputs import RunFolder
+from u2cut.training.trainer import DivergedError, Trainer
+from u2cut.training.validate import ALL
 
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False, quiet: bool = False) -> None:
@@ -36,206 +28,111 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, quiet: bool =
         quiet: Show no progress.
 
     Raises:
-        UsageError: The config doesn't say what to train on.
-        DataError: The data is invalid, memory is short, or the loss is no longer a number.
+        UsageError: The config doesn't say what to train on, or doesn't fit the machine.
+        DataError: The data is invalid, memory is short, or the run has diverged.
         DeviceError: The device isn't there, or torch can't compile for it.
         Interrupted: Stopped by the user, after a checkpoint was saved.
     """
     check_data(config)
     group = join_group(config.device)
     try:
-        if config.batch_size % group.world_size:
-            raise UsageError(
-                f"--batch-size {config.batch_size} can't be shared by {group.world_size} processes"
-            )
-        if config.compile:
-            require_compiler(group.device)
-        if (
-            config.precision is Precision.FP16
-            and group.device.type == "cpu"
-            and group.is_main_process
-        ):
-            logger.warning("--precision fp16 is for GPUs: a CPU is many times slower with it")
+        _check_machine(config, group)
         with explain_memory(config, group.world_size):
             data = _load_together(config, out, group, quiet=quiet)
-            _train(config, out, data, group, resume=resume, quiet=quiet)
+            trainer = Trainer.start(config, data, group, estimate=not resume)
+            if resume:
+                trainer.load_state_dict(load_checkpoint(out / "checkpoints"))
+            folder = RunFolder(out, trainer) if group.is_main_process else None
+            _run(trainer, folder, out, quiet=quiet)
     finally:
         leave_group(group)
 
 
-def _train(
-    config: TrainConfig,
-    out: Path,
-    data: TrainingData,
-    group: ProcessGroup,
-    *,
-    resume: bool,
-    quiet: bool,
-) -> None:
-    steps = config.steps or max(1, config.epochs * data.epoch // config.photos_per_step)
-    torch.manual_seed(config.seed)
-    network = initial_network(config)
-    if not (resume or config.freeze_bn) and batch_norm.is_folded(network):
-        _estimate_batch_norm(network, config, data, group)
-    state = start(config, network, group.device)
-    if resume:
-        state.load(load_checkpoint(out / "checkpoints"))
-    model = _wrap(state.network, config, group)
-    stream = _batches_from(state.step, config, data, group)
-    report = Report(config, out, data, state, group.device) if group.is_main_process else None
-    if group.is_main_process:
-        write(out / "config.toml", format_config(config))
-
-    def save() -> None:
-        if group.is_main_process:
-            save_checkpoint(out / "checkpoints", state.step, state.dump(), config.keep)
-
+def _run(trainer: Trainer, folder: RunFolder | None, out: Path, *, quiet: bool) -> None:
+    """Take the steps that are left; process 0 has the folder, and evaluates and saves."""
+    config, group = trainer.config, trainer.group
+    stream = trainer.batches()
     with (
-        _stop_signals() as asked_to_stop,
-        progress(steps, unit="step", quiet=quiet or not group.is_main_process) as bar,
+        _stop_signals() as stop_requested,
+        progress(trainer.steps, unit="step", quiet=quiet or folder is None) as bar,
     ):
-        bar.update(state.step)
-        while state.step < steps:
-            learning_rate = rate(state.step, steps, config)
-            terms = optimise(model, state, stream, config, group, learning_rate)
+        bar.update(trainer.step)
+        while trainer.step < trainer.steps:
+            learning_rate = trainer.learning_rate
+            terms = trainer.optimise(stream)
             bar.update()
-            if report:
-                report.count(terms)
-            stop = group.any_wants(asked_to_stop())
-            done = state.step == steps
-            if report and (stop or done or state.step % config.log_every == 0):
-                bar.show(report.log(learning_rate))
-            if report and (done or state.step % config.eval_every == 0):
-                report.evaluate(_autocast(config, group))
-            if stop or done or state.step % config.save_every == 0:
-                save()
+
+            stop = group.any_wants(stop_requested())
+            done = trainer.step == trainer.steps
+            if folder:
+                folder.count(terms)
+                if stop or done or trainer.step % config.log_every == 0:
+                    bar.show(folder.log(learning_rate))
+                if done or trainer.step % config.eval_every == 0:
+                    _evaluate(trainer, folder)
+                if stop or done or trainer.step % config.save_every == 0:
+                    folder.save_checkpoint()
             if stop and not done:
                 raise Interrupted(
-                    f"stopped after step {state.step}, saved in {printable(out)}; to go on: "
+                    f"stopped after step {trainer.step}, saved in {printable(out)}; to go on: "
                     f"u2cut train --resume --out {printable(out)}"
                 )
     group.barrier()  # for the last evaluation
-    if report:
-        report.finish()
+    if folder:
+        folder.finish()
 
 
-def optimise(
-    model: nn.Module,
-    state: State,
-    stream: Iterator[Batch],
-    config: TrainConfig,
-    group: ProcessGroup,
-    learning_rate: float,
-) -> Tensor:
-    """Take one optimiser step, over ``accumulate`` batches.
+def _evaluate(trainer: Trainer, folder: RunFolder) -> None:
+    """Measure; keep the weights if they are the best so far, or if nothing tells.
 
-    Returns:
-        Mean cross-entropy of the seven outputs on this process's photos, (7,), on the device.
+    Raises:
+        DataError: The run has diverged.
     """
-    train_mode(state.network, freeze_bn=config.freeze_bn)
-    for parameters in state.optimizer.param_groups:
-        parameters["lr"] = learning_rate
-    state.optimizer.zero_grad(set_to_none=True)
-    terms = torch.zeros(OUTPUTS, device=group.device)
-    for left in reversed(range(config.accumulate)):
-        batch = next(stream).to(group.device)
-        # The processes add up their gradients once a step, after the last batch.
-        apart = isinstance(model, DistributedDataParallel) and left > 0
-        with model.no_sync() if apart else nullcontext():  # type: ignore[operator]
-            with _autocast(config, group):
-                outputs = model(batch.images)  # 7 × (B, 1, S, S) logits
-            loss, parts = total_loss(
-                outputs,
-                batch.truth,
-                batch.valid,
-                weights=config.loss_weights or [1.0] * OUTPUTS,
-                iou=config.iou,
-                ssim=config.ssim,
-            )
-            state.scaler.scale(loss / config.accumulate).backward()  # type: ignore[no-untyped-call]
-        terms += parts / config.accumulate
-    if config.clip:
-        state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    state.step += 1
-    if state.average:
-        state.average.update(state.network, state.step)
-    return terms
+    began = time.monotonic()
+    try:
+        measures, maps = trainer.evaluate()
+    except DivergedError as e:
+        raise folder.diverged(e) from e
+    folder.record_evaluation(measures, maps)
+    best = not measures or measures[ALL]["iou"] > trainer.best
+    if best:
+        trainer.best = measures[ALL]["iou"] if measures else trainer.best
+        folder.keep_weights(measures)
+    folder.say(measures, best=best)
+    folder.pause_clock(time.monotonic() - began)
+
+
+def _check_machine(config: TrainConfig, group: ProcessGroup) -> None:
+    """Refuse, before the photos are read, what this machine or this number of processes can't do.
+
+    Raises:
+        UsageError: The batch can't be shared, or batch norm can't be.
+        DeviceError: Torch can't compile here.
+    """
+    if config.batch_size % group.world_size:
+        raise UsageError(
+            f"--batch-size {config.batch_size} can't be shared by {group.world_size} processes"
+        )
+    if config.sync_bn and group.world_size > 1 and group.device.type != "cuda":
+        raise UsageError(
+            "--sync-bn is for GPUs", remedy="leave it out, or keep batch norm with --freeze-bn"
+        )
+    if config.compile:
+        require_compiler(group.device)
+    on_cpu = group.device.type == "cpu"
+    if config.precision is Precision.FP16 and on_cpu and group.is_main_process:
+        logger.warning("--precision fp16 is for GPUs: a CPU is many times slower with it")
 
 
 def _load_together(
     config: TrainConfig, out: Path, group: ProcessGroup, *, quiet: bool
 ) -> TrainingData:
     """Let process 0 decode into the cache; the others then find it there."""
-    folder = config.cache or out / "cache"
+    cache = config.cache or out / "cache"
     if group.is_main_process:
-        data = load_data(config, folder, quiet=quiet)
+        data = load_data(config, cache, quiet=quiet)
     group.barrier()
-    return data if group.is_main_process else load_data(config, folder, quiet=True)
-
-
-def _batches_from(
-    step: int, config: TrainConfig, data: TrainingData, group: ProcessGroup
-) -> Iterator[Batch]:
-    """Begin the stream of this process's batches where ``step`` steps have left it."""
-    numbers = SampleNumbers(
-        data.weights,
-        config,
-        start=step * config.photos_per_step,
-        rank=group.rank,
-        world=group.world_size,
-    )
-    return batches(
-        Samples(data, config),
-        numbers,
-        workers=config.workers,
-        pin_memory=group.device.type == "cuda",
-    )
-
-
-def _estimate_batch_norm(
-    network: U2Net, config: TrainConfig, data: TrainingData, group: ProcessGroup
-) -> None:
-    """Make a network that was published with folded batch norm trainable.
-
-    Each process does it by itself, on the same photos.
-    """
-    count = -(-batch_norm.PHOTOS // config.batch_size)
-    if group.is_main_process:
-        logger.log(
-            NOTICE,
-            "batch norm is folded into %s: its statistics are estimated on %d training photos",
-            printable(config.init),
-            count * config.batch_size,
-        )
-    numbers = SampleNumbers(data.weights, config)
-    samples = batches(Samples(data, config), numbers, workers=0, pin_memory=False)
-    network.to(group.device)
-    some = islice(samples, count)
-    batch_norm.estimate(network, (batch.to(group.device).images for batch in some))
-
-
-def _wrap(network: nn.Module, config: TrainConfig, group: ProcessGroup) -> nn.Module:
-    """Compile the network and share it among the processes, where that is asked for.
-
-    The network itself stays as it is: measuring it, with batches of other sizes, would mean
-    compiling again and again.
-    """
-    if group.world_size > 1 and config.sync_bn:
-        synchronise_batch_norm(network)
-    model: nn.Module = network
-    if config.compile:
-        model = torch.compile(network)  # type: ignore[assignment]
-    return DistributedDataParallel(model) if group.world_size > 1 else model
-
-
-def _autocast(config: TrainConfig, group: ProcessGroup) -> AbstractContextManager[object]:
-    kinds = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
-    if config.precision is Precision.FP32:
-        return nullcontext()
-    return torch.autocast(group.device.type, kinds[config.precision])
+    return data if group.is_main_process else load_data(config, cache, quiet=True)
 
 
 @contextmanager

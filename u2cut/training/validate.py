@@ -1,8 +1,11 @@
-"""How good the network is on photos that it never trained on, set by set."""
+"""How good the network is on photos that it never trained on, set by set, and a sheet to see it."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,9 +21,12 @@ from u2cut.evaluation.curves import (
 from u2cut.imaging.composite import eight_bits
 from u2cut.saliency import preprocess
 from u2cut.training.cache import Cache
+from u2cut.training.checkpoint import write
 
 Measures = dict[str, dict[str, float]]
 ALL = "all"
+_CELL: Final = 128  # pixels
+_HEADINGS: Final = ("photo", "truth", "fused", *(f"side {k}" for k in range(1, 7)))
 _AS_IT_IS = Levels.between(0, 255)
 
 
@@ -92,3 +98,27 @@ def summarise(scores: Sequence[tuple[float, float]], sets: Sequence[str]) -> Mea
     means = {name: np.mean(own, axis=0) for name, own in rows.items()}
     means[ALL] = np.mean(list(means.values()), axis=0)
     return {name: {"iou": float(iou), "mae": float(mae)} for name, (iou, mae) in means.items()}
+
+
+def draw_sheet(path: Path, cache: Cache, maps: NDArray[np.float32], step: int) -> None:
+    """Write a PNG with a row for each of the first photos: photo, truth, the seven maps.
+
+    Args:
+        path: The PNG.
+        cache: The photos and masks.
+        maps: Fused map and side outputs of the first B photos, (B, 7, S, S) in [0, 1].
+        step: Optimiser steps done; stands in the heading.
+    """
+    heading = np.full((20, _CELL * len(_HEADINGS), 3), 255, np.uint8)
+    for k, text in enumerate((f"photo, step {step}", *_HEADINGS[1:])):
+        place = (k * _CELL + 4, 14)
+        cv2.putText(heading, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    rows = [heading]
+    for i, outputs in enumerate(maps):
+        greys = [cache.mask(i), *(outputs * 255 + 0.5).astype(np.uint8)]
+        cells = [cache.photo(i), *(np.repeat(grey[:, :, None], 3, axis=2) for grey in greys)]
+        small = [cv2.resize(c, (_CELL, _CELL), interpolation=cv2.INTER_AREA) for c in cells]
+        rows.append(np.concatenate(small, axis=1))
+    sheet = np.concatenate(rows)[:, :, ::-1]
+    data = cv2.imencode(".png", sheet)[1].tobytes()
+    write(path, data)

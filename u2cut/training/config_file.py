@@ -5,6 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
+import tomli_w
+
 from u2cut.errors import DataError, printable
 from u2cut.training.config import TrainConfig
 
@@ -46,15 +48,11 @@ def _typed(value: Any, kind: Any, key: str) -> Any:
 def format_config(config: TrainConfig) -> str:
     """Write every field as TOML; ``read_config`` gives the same back."""
     values = {f.name: getattr(config, f.name) for f in fields(config)}
-    return "".join(f"{k} = {_toml(v)}\n" for k, v in values.items() if v is not None)
+    return tomli_w.dumps({k: _plain(v) for k, v in values.items() if v is not None})
 
 
-def _toml(value: Any) -> str:
+def _plain(value: Any) -> Any:
+    """Turn paths and choices into text, for TOML."""
     if isinstance(value, list):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    escaped = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08X}" for c in str(value))
-    return f'"{"".join(escaped)}"'
+        return [_plain(v) for v in value]
+    return value if isinstance(value, bool | int | float) else str(value)

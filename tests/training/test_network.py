@@ -1,17 +1,14 @@
 import copy
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
-from torch import nn
 
 from u2cut.errors import UsageError, WeightsError
 from u2cut.model import U2NET, U2NETP, U2Net
-from u2cut.training.average import Average
 from u2cut.training.checkpoint import save_weights
-from u2cut.training.config import Network, Schedule, TrainConfig
-from u2cut.training.state import freeze, initial_network, rate, train_mode
+from u2cut.training.config import Network, TrainConfig
+from u2cut.training.network import freeze, initial_network, train_mode
 
 SMALL = TrainConfig(model=Network.U2NETP)
 
@@ -20,20 +17,6 @@ SMALL = TrainConfig(model=Network.U2NETP)
 def network():
     torch.manual_seed(0)
     return U2Net(U2NETP)
-
-
-def test_the_published_rate_is_constant():
-    assert {rate(s, 100, TrainConfig()) for s in range(100)} == {1e-3}
-
-
-def test_warm_up_rises_to_the_rate_and_cosine_falls_to_nothing():
-    config = TrainConfig(lr=2.0, warmup=10, schedule=Schedule.COSINE)
-    rates = [rate(s, 110, config) for s in range(110)]
-    assert rates[:10] == pytest.approx([0.2 * k for k in range(1, 11)])
-    assert rates[10] == 2.0
-    assert rates[60] == pytest.approx(1.0)
-    assert all(a > b for a, b in pairwise(rates[10:]))
-    assert 0 < rates[-1] < 0.001
 
 
 def test_frozen_parts_keep_weights_and_statistics(network):
@@ -75,30 +58,3 @@ def test_weights_that_are_not_there_are_an_error(tmp_path):
 def test_without_weights_the_seed_decides():
     torch.manual_seed(0)
     assert initial_network(TrainConfig()).variant is U2NET
-
-
-def test_the_average_follows_by_its_decay():
-    net = nn.Linear(1, 1, bias=False)
-    nn.init.constant_(net.weight, 1.0)
-    average = Average(net, 0.9)
-    nn.init.constant_(net.weight, 2.0)
-    average.update(net, step=10_000)
-    assert average.network.weight.item() == pytest.approx(1.1)
-    assert net.weight.item() == 2.0
-
-
-def test_a_young_average_follows_faster():
-    net = nn.Linear(1, 1, bias=False)
-    nn.init.constant_(net.weight, 0.0)
-    average = Average(net, 0.999)
-    nn.init.constant_(net.weight, 1.0)
-    average.update(net, step=1)
-    assert average.network.weight.item() == pytest.approx(0.9)
-
-
-def test_the_average_takes_over_counters(network):
-    net = copy.deepcopy(network)
-    average = Average(net, 0.9)
-    net.stage1.rebnconvin.bn_s1.num_batches_tracked += 7
-    average.update(net, step=1)
-    assert average.network.stage1.rebnconvin.bn_s1.num_batches_tracked == 7

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from u2cut.training.loss import cross_entropy, iou_loss, ssim_loss, total_loss
+from u2cut.training.losses import cross_entropy, iou_loss, ssim_loss, total_loss
 
 
 @pytest.fixture

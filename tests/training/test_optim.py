@@ -1,11 +1,13 @@
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 
 from u2cut.model import U2NETP, U2Net
-from u2cut.training.muon import MOMENTUM, Muon, orthogonalise
+from u2cut.training.config import Schedule, TrainConfig
+from u2cut.training.optim import MOMENTUM, Muon, averaged, learning_rate, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 144), (2, 64, 27), (1, 8, 8)])
@@ -112,3 +114,56 @@ def test_its_state_survives_a_checkpoint():
     second.load_state_dict(first.state_dict())
     run(second, resumed, gradients[2:])
     assert all(a.equal(b) for a, b in zip(straight, resumed, strict=True))
+
+
+def test_the_published_rate_is_constant():
+    assert {learning_rate(s, 100, TrainConfig()) for s in range(100)} == {1e-3}
+
+
+def test_warm_up_rises_to_the_rate_and_cosine_falls_to_nothing():
+    config = TrainConfig(lr=2.0, warmup=10, schedule=Schedule.COSINE)
+    rates = [learning_rate(s, 110, config) for s in range(110)]
+    assert rates[:10] == pytest.approx([0.2 * k for k in range(1, 11)])
+    assert rates[10] == 2.0
+    assert rates[60] == pytest.approx(1.0)
+    assert all(a > b for a, b in pairwise(rates[10:]))
+    assert 0 < rates[-1] < 0.001
+
+
+def follow(average, network, times):
+    for _ in range(times):
+        average.update_parameters(network)
+
+
+def test_the_average_follows_by_its_decay():
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(net.weight, 1.0)
+    average = averaged(net, 0.9)
+    follow(average, net, 100)
+    nn.init.constant_(net.weight, 2.0)
+    average.update_parameters(net)
+    assert average.module.weight.item() == pytest.approx(1.1)
+    assert net.weight.item() == 2.0
+
+
+def test_a_young_average_follows_faster():
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(net.weight, 0.0)
+    average = averaged(net, 0.999)
+    average.update_parameters(net)
+    nn.init.constant_(net.weight, 1.0)
+    average.update_parameters(net)
+    assert average.module.weight.item() == pytest.approx(1 - 2 / 11)
+
+
+def test_the_average_takes_over_statistics_and_counters():
+    net = U2Net(U2NETP)
+    average = averaged(net, 0.9)
+    average.update_parameters(net)
+    norm = net.stage1.rebnconvin.bn_s1
+    norm.num_batches_tracked += 7
+    norm.running_mean += 1
+    average.update_parameters(net)
+    own = average.module.stage1.rebnconvin.bn_s1
+    assert own.num_batches_tracked == 7
+    assert own.running_mean.mean().item() == pytest.approx(1 - 2 / 11)

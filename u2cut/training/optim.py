@@ -1,20 +1,25 @@
-"""The Muon optimiser for a network of convolutions.
+"""Optimisers, learning rate, and the average of the weights.
 
-K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024. PyTorch's own
-takes matrices only.
+Muon: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024. PyTorch's
+own takes matrices only.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from u2cut.training.config import Optimizer, Schedule, TrainConfig
 
 MOMENTUM: Final = 0.95
 # A quintic that drives singular values towards 1, steepest at 0 (the reference's coefficients).
 _QUINTIC: Final = (3.4445, -4.7750, 2.0315)
 _ITERATIONS: Final = 5
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Muon(torch.optim.AdamW):
@@ -94,3 +99,51 @@ def orthogonalise(matrices: Tensor) -> Tensor:
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
+
+
+def make_optimizer(
+    config: TrainConfig, parameters: list[nn.Parameter], device: torch.device
+) -> torch.optim.Optimizer:
+    """Return the optimiser that the config names."""
+    if config.optimizer is Optimizer.MUON:
+        return Muon(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    kind = {Optimizer.ADAM: torch.optim.Adam, Optimizer.ADAMW: torch.optim.AdamW}[config.optimizer]
+    optimizer: torch.optim.Optimizer = kind(
+        parameters,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    return optimizer
+
+
+def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
+    """Return the learning rate of a step, counted from 0: warm-up, then constant or cosine."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    if config.schedule is Schedule.CONSTANT:
+        return config.lr
+    progress = (step - config.warmup) / max(1, steps - config.warmup)
+    return config.lr * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def averaged(network: nn.Module, decay: float) -> AveragedModel:
+    """Return a copy of a network that follows it slowly (Polyak averaging), batch norm included.
+
+    In the first steps it follows faster, so that it isn't held by the random start.
+
+    Args:
+        network: The network to follow.
+        decay: Share of the average that a step keeps.
+    """
+
+    @torch.no_grad()
+    def follow(own: Tensors, others: Tensors, count: Tensor | int) -> None:
+        if own[0].is_floating_point():
+            keep = min(decay, (int(count) + 1) / (int(count) + 10))
+            torch._foreach_lerp_(own, others, 1 - keep)
+        else:  # a counter
+            torch._foreach_copy_(own, others)
+
+    average = AveragedModel(network, multi_avg_fn=follow, use_buffers=True)
+    return average.eval().requires_grad_(False)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from u2cut import options as declared
-from u2cut.cli.evaluate import EvalOptions
+from u2cut.cli.evaluate import ReportOptions
 from u2cut.describe import Options, option
 from u2cut.errors import UsageError
+from u2cut.evaluation.options import EvalOptions
 from u2cut.options import (
     CutoutOptions,
     EdgeOptions,
@@ -90,8 +91,8 @@ def test_values_are_brought_to_their_fields_type() -> None:
         (lambda: RenderOptions(Product.SALIENCY, edge=EdgeOptions(feather=2)), "--feather"),
         (lambda: RenderOptions(Product.TRIMAP, edge=EdgeOptions(threshold=0.4)), "--threshold"),
         (lambda: RenderOptions(Product.TRIMAP, edge=EdgeOptions(erode=2)), "--erode"),
-        (lambda: EvalOptions(data=["d"], json=True, markdown=True), "--markdown"),
-        (lambda: EvalOptions(data=["d"], worst=3), "--plots"),
+        (lambda: ReportOptions(json=True, markdown=True), "--markdown"),
+        (lambda: ReportOptions(worst=3), "--plots"),
         (lambda: EvalOptions(), "--data"),
         (lambda: TrainConfig(crop=400), "--crop"),
     ],

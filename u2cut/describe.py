@@ -85,6 +85,11 @@ class Options:
         """
 
 
+def take(given: dict[str, Any], kind: type[Options]) -> dict[str, Any]:
+    """Take the fields of a class of options out of what was given by name."""
+    return {f.name: given.pop(f.name) for f in fields(kind) if f.name in given}
+
+
 def flag(declared: Field[Any]) -> str:
     """Return the name of a field's option, as ``--name``."""
     named = declared.metadata["flags"]

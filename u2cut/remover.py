@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from u2cut.batch.stages import Ready, flow, worker_count
 from u2cut.cutout import Cutout
-from u2cut.describe import Options
+from u2cut.describe import take
 from u2cut.engines.predictor import Prediction, Predictor
 from u2cut.errors import InputError, U2cutError, UsageError, printable
 from u2cut.files.read import read
@@ -113,12 +112,12 @@ class Remover:
         given: dict[str, Any] = {**options, "jobs": jobs}
         if model is not None:
             given["model"] = model
-        network = NetworkOptions(**_taken(given, NetworkOptions))
-        edge, cutout = EdgeOptions(**_taken(given, EdgeOptions)), _taken(given, CutoutOptions)
+        network = NetworkOptions(**take(given, NetworkOptions))
+        edge, cutout = EdgeOptions(**take(given, EdgeOptions)), take(given, CutoutOptions)
         self._render = RenderOptions(
             edge=edge,
             cutout=CutoutOptions(**cutout),
-            canvas=CanvasOptions(**_taken(given, CanvasOptions)),
+            canvas=CanvasOptions(**take(given, CanvasOptions)),
         )
         self._workers = worker_count(RunOptions(jobs=given.pop("jobs")).jobs)
         if given:
@@ -193,11 +192,6 @@ class Remover:
                 yield outcome
             else:
                 raise outcome
-
-
-def _taken(given: dict[str, Any], kind: type[Options]) -> dict[str, Any]:
-    """Take the fields of a class of options out of what was given."""
-    return {f.name: given.pop(f.name) for f in fields(kind) if f.name in given}
 
 
 def frame_of(photo: "Photo") -> Frame:

@@ -260,7 +260,7 @@ def test_nothing_left_to_judge_is_an_error(ecssd, tmp_path, capfd):
     ("arguments", "words"),
     [
         ((), "say what to judge"),
-        (("--data", "d", "--images", "i", "--masks", "m"), "say what to judge"),
+        (("--data", "d", "--images", "i", "--masks", "m"), "choose --data"),
         (("--images", "i"), "--images and --masks go together"),
         (("--data", "d", "--json", "--markdown"), "choose one"),
         (("--data", "d", "--pred", "p", "--matting", "best"), "--pred takes maps as they are"),

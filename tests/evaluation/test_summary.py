@@ -8,7 +8,7 @@ import py_sod_metrics
 import pytest
 
 from u2cut.datasets.pairs import Pair
-from u2cut.evaluation.evaluate import Judged
+from u2cut.evaluation.judge import Judged
 from u2cut.evaluation.metrics import score
 from u2cut.evaluation.summary import RunningMeans, Worst
 

@@ -9,7 +9,7 @@ from u2cut.console import logger, progress
 from u2cut.datasets.pairs import SKIPPING, Pair, refuse
 from u2cut.errors import DataError
 from u2cut.evaluation import paper
-from u2cut.evaluation.evaluate import Fault, Judged
+from u2cut.evaluation.judge import Fault, Judged
 from u2cut.evaluation.summary import Bad, RunningMeans, SetScores, Worst
 
 _COLUMNS: Final = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from u2cut.datasets.pairs import Pair
 from u2cut.evaluation.curves import f_beta
-from u2cut.evaluation.evaluate import Judged
+from u2cut.evaluation.judge import Judged
 from u2cut.evaluation.matte import MatteScores
 from u2cut.evaluation.metrics import PhotoScores, Scores
 

@@ -11,7 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Final
 
-from u2cut.describe import Options, option
+from u2cut.datasets.options import DataOptions
+from u2cut.describe import option
 from u2cut.errors import UsageError
 
 OUTPUTS: Final = 7  # the fused map and six side outputs
@@ -50,7 +51,7 @@ class Precision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig(Options):
+class TrainConfig(DataOptions):
     """What ``u2cut train`` does; each field's text is its option's help."""
 
     PANELS: ClassVar[Mapping[str, str]] = {
@@ -65,15 +66,6 @@ class TrainConfig(Options):
     }
 
     # Data
-    data: list[Path] = field(
-        default_factory=list,
-        metadata=option(
-            "A data set, or a folder with data sets inside; may be repeated. A set has images/ and "
-            "masks/ (or NAME-Image/ and NAME-Mask/) with files of the same stems.",
-            metavar="DIR",
-            shown="none",
-        ),
-    )
     data_weight: list[float] = field(
         default_factory=list,
         metadata=option(
@@ -82,13 +74,6 @@ class TrainConfig(Options):
             min=0,
             shown="1 each",
         ),
-    )
-    images: Path | None = field(
-        default=None,
-        metadata=option("Instead of --data: the folder of the photos.", metavar="DIR"),
-    )
-    masks: Path | None = field(
-        default=None, metadata=option("The folder of the masks of --images.", metavar="DIR")
     )
     val: list[Path] = field(
         default_factory=list,
@@ -105,15 +90,6 @@ class TrainConfig(Options):
         metadata=option(
             "List of the photos of --data to measure on instead, SET/stem on each line.",
             metavar="FILE",
-        ),
-    )
-    ignore: int | None = field(
-        default=None,
-        metadata=option(
-            "Mask value that means unknown: left out of loss and measures.",
-            metavar="0..255",
-            min=0,
-            max=255,
         ),
     )
     distill: str = field(
@@ -142,9 +118,6 @@ class TrainConfig(Options):
             metavar="DIR",
             shown="none",
         ),
-    )
-    skip_bad: bool = field(
-        default=False, metadata=option("Leave out invalid files, and name them, and go on.")
     )
     cache: Path | None = field(
         default=None,
@@ -319,6 +292,7 @@ class TrainConfig(Options):
 
     def check(self) -> None:
         """Refuse what contradicts itself, whatever the data."""
+        DataOptions.check(self)
         if self.freeze_bn and self.init == "none":
             raise UsageError(
                 "--freeze-bn keeps the statistics of trained weights; name them by --init"
@@ -331,8 +305,6 @@ class TrainConfig(Options):
             raise UsageError(f"--loss-weights takes {OUTPUTS} weights: fused, then sides 1 to 6")
         if sum(map(bool, (self.val, self.val_split, self.val_names))) > 1:
             raise UsageError("choose one of --val, --val-split and --val-names")
-        if (self.images is None) != (self.masks is None):
-            raise UsageError("--images and --masks go together")
         if any(self.paste) and not self.backgrounds:
             raise UsageError("--paste needs --backgrounds DIR")
         if self.distill == "none" and (self.unlabelled or self.distill_share):
@@ -373,8 +345,7 @@ def check_data(config: TrainConfig) -> None:
     """Refuse a config that doesn't say what to train on.
 
     Raises:
-        UsageError: It doesn't, or in two ways.
+        UsageError: It doesn't.
     """
-    own, given = bool(config.data), bool(config.images or config.masks)
-    if (own and given) or not (own or given or config.unlabelled):
+    if not (config.data or config.images or config.unlabelled):
         raise UsageError("say what to train on with --data DIR, or with --images DIR --masks DIR")

@@ -7,7 +7,7 @@ import pytest
 
 from u2cut.datasets.pairs import find_pairs
 from u2cut.errors import DataError
-from u2cut.evaluation.evaluate import Fault, Judged, find_maps, judge_folder, judge_network
+from u2cut.evaluation.judge import Fault, Judged, find_maps, judge_folder, judge_network
 from u2cut.evaluation.metrics import score
 from u2cut.saliency import preprocess, upsample
 

@@ -1,37 +1,23 @@
-"""From a photo and its fused map to what the user asked for."""
+"""A photo with its subject found, and what is made of it on demand."""
 
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut import matting
+from u2cut import matting, render
 from u2cut import saliency as maps
-from u2cut.errors import InputError, UsageError, printable
-from u2cut.files.read import read
+from u2cut.errors import UsageError
 from u2cut.files.sink import Sink
 from u2cut.imaging import composite
-from u2cut.imaging.canvas import lay_out, place
-from u2cut.imaging.colour import convert
-from u2cut.imaging.crop import subject_box
-from u2cut.imaging.decode import Frame, decode
+from u2cut.imaging.decode import Frame
 from u2cut.imaging.encode import encode
 from u2cut.imaging.formats import WRITTEN, format_of, parse_format
-from u2cut.imaging.hidden import fill_hidden
-from u2cut.notation import Margin, Position, parse_color
-from u2cut.options import InputOptions, Matting, Product, RenderOptions
-
-# A file whose own alpha cuts away at least this share, and agrees this well (IoU) with the map,
-# is a cutout already.
-_CUT_AWAY: Final = 0.05
-_SAME: Final = 0.8
-_BEHIND: Final = 0.02  # alpha up to which a pixel shows the background alone
-_UNKNOWN: Final = 128  # in a trimap
-_FILL: Final = 0.85  # what shops and marketplaces ask for
+from u2cut.notation import parse_color
+from u2cut.options import Matting, Product, RenderOptions
 
 
 class Network(Protocol):
@@ -110,27 +96,7 @@ class Cutout:
     @cached_property
     def alpha(self) -> NDArray[np.float32]:
         """Straight alpha, (H, W) float32 in [0, 1], times the photo's own."""
-        edge = self._options.edge
-        if self._map is None:
-            return np.zeros(self.shape, np.float32)
-        own = self.photo.alpha
-        if own is not None and _is_cut_out(own, self._map):
-            alpha, own = own.copy(), None  # nothing can be known better than the file says
-        else:
-            alpha = matting.alpha_matte(self.photo.image, self._map, edge.matting.value)
-        if edge.clean:
-            alpha = matting.clean(alpha)
-        if edge.largest:
-            alpha = matting.largest(alpha)
-        if edge.erode:
-            alpha = matting.erode(alpha, edge.erode)
-        if edge.feather:
-            alpha = matting.feather(alpha, edge.feather)
-        if own is not None:
-            alpha = alpha * own
-        if edge.threshold is not None:
-            alpha = (alpha >= edge.threshold).astype(np.float32)
-        return alpha
+        return render.alpha(self.photo, self._map, self._options.edge)
 
     @cached_property
     def coverage(self) -> float:
@@ -148,12 +114,7 @@ class Cutout:
     def foreground(self) -> NDArray[np.uint8]:
         """The subject's own colours, RGB (H, W, 3) uint8."""
         if self.has_subject and self._options.cutout.decontaminate:
-            colours = matting.foreground(self.photo.image, self.alpha)
-            if self.photo.alpha is None:
-                return colours
-            # Where the file has an alpha of its own, its colours are the subject's already.
-            own = (self.photo.alpha < 1)[..., None]
-            return np.where(own, self.photo.image, colours)
+            return render.foreground(self.photo, self.alpha)
         return self.photo.image
 
     @property
@@ -190,19 +151,13 @@ class Cutout:
                 )
             background = composite.cover(background, self.shape)
         elif isinstance(background, tuple | list):
-            background = self._own_colour(_colour(background))
+            background = render.photo_colour(_colour(background), self.photo)
         else:
             raise UsageError(
                 f"a {type(background).__name__} is no background: give a colour, or RGB as "
                 "(h, w, 3) uint8"
             )
         return composite.over(self.foreground, self.alpha, background)
-
-    def _own_colour(self, colour: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Return an sRGB colour in the photo's own space."""
-        pixel = np.array([[colour]], np.uint8)
-        red, green, blue = convert(pixel, None, self.photo.icc)[0, 0].tolist()
-        return red, green, blue
 
     def pixels(self, backdrop: Frame | None = None) -> NDArray[np.uint8]:
         """Make the product that the options name.
@@ -215,70 +170,22 @@ class Cutout:
         """
         options = self._options
         if options.product is Product.CUTOUT:
-            return self._cutout_pixels(backdrop)
+            return render.cutout(
+                self.photo, self.alpha, self.foreground, options.cutout, options.canvas, backdrop
+            )
         if options.product is Product.TRIMAP:
-            grey = self.trimap
+            values = self.trimap
         elif options.product is Product.SALIENCY:
-            grey = composite.eight_bits(self.saliency)
+            values = composite.eight_bits(self.saliency)
         else:
-            alpha = self._laid_out(None)[1]
+            alpha = self.alpha
+            if options.canvas.canvas is not None:
+                nothing = np.zeros((*alpha.shape, 3), np.uint8)
+                alpha = render.on_canvas(nothing, alpha, options.canvas)[1]
             if options.product is Product.MASK:
                 alpha = (alpha >= (options.edge.threshold or 0.5)).astype(np.float32)
-            grey = composite.eight_bits(alpha)
-        if not options.invert:
-            return grey
-        # What is unknown stays so.
-        inverted: NDArray[np.uint8] = 255 - grey
-        if options.product is Product.TRIMAP:
-            inverted[grey == _UNKNOWN] = _UNKNOWN
-        return inverted
-
-    def _cutout_pixels(self, backdrop: Frame | None) -> NDArray[np.uint8]:
-        options = self._options.cutout
-        window = np.s_[:, :]
-        if options.crop:
-            margin = options.crop_margin or Margin(0, percent=False)
-            window = subject_box(self.alpha, margin) or window
-        placed, opacity = self._laid_out(self.foreground)
-        assert placed is not None
-        colours, alpha = placed[window], opacity[window]
-        size = (alpha.shape[0], alpha.shape[1])
-        if options.background is not None:
-            return composite.over(colours, alpha, self._own_colour(options.background))
-        if options.background_blur is not None:
-            blurred = self._blurred(options.background_blur)[window]
-            return composite.over(colours, alpha, composite.cover(blurred, size))
-        if backdrop is not None:
-            behind = composite.cover(backdrop.image, size)
-            behind = convert(behind, backdrop.icc, self.photo.icc)
-            return composite.over(colours, alpha, behind)
-        return composite.cutout(colours, alpha, keep_hidden_colours=options.keep_hidden_colours)
-
-    def _blurred(self, sigma: float) -> NDArray[np.uint8]:
-        """Return the photo's own background, blurred."""
-        if self._options.canvas.canvas is None:
-            return composite.blurred(self.photo.image, self.alpha, sigma)
-        # The subject moves, so what is behind it shows: the colours around it.
-        around = (self.alpha < _BEHIND).astype(np.float32)
-        filled = fill_hidden(self.photo.image, around)
-        return composite.blurred(filled, np.zeros_like(self.alpha), sigma)
-
-    def _laid_out(
-        self, colours: NDArray[np.uint8] | None
-    ) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32]]:
-        """Return colours and alpha, placed on the canvas if the options name one."""
-        options = self._options.canvas
-        if options.canvas is None:
-            return colours, self.alpha
-        layout = lay_out(
-            self.alpha,
-            options.canvas,
-            fill=options.fill or _FILL,
-            position=options.position or Position(),
-            enlarge=options.enlarge,
-        )
-        nothing = np.zeros((*self.alpha.shape, 3), np.uint8)
-        return place(nothing if colours is None else colours, self.alpha, layout)
+            values = composite.eight_bits(alpha)
+        return render.grey(values, options.product, invert=options.invert)
 
     def save(
         self,
@@ -306,7 +213,10 @@ class Cutout:
                 "the ending names no format", path=path, remedy=f"use {' '.join(WRITTEN)}"
             )
         data = self.encoded(
-            self.pixels(backdrop_of(self._options)), kind, quality=quality, compression=compression
+            self.pixels(render.read_backdrop(self._options.cutout.behind)),
+            kind,
+            quality=quality,
+            compression=compression,
         )
         Sink(overwrite=True).write(str(path), data)
 
@@ -335,34 +245,3 @@ def _colour(values: Sequence[int]) -> tuple[int, int, int]:
         raise UsageError(f"no colour: {tuple(values)} (give three numbers from 0 to 255)")
     red, green, blue = (int(value) for value in values)
     return red, green, blue
-
-
-def _is_cut_out(own: NDArray[np.float32], saliency: NDArray[np.float32]) -> bool:
-    """Tell whether a photo's own alpha is that of the subject which the map shows.
-
-    Args:
-        own: (H, W) in [0, 1].
-        saliency: (s, s) in [0, 1].
-    """
-    if np.count_nonzero(own <= 0) < _CUT_AWAY * own.size:
-        return False
-    size = saliency.shape[::-1]
-    small = cv2.resize(own, size, interpolation=cv2.INTER_AREA) > 0.5
-    seen = saliency > 0.5
-    return bool(np.count_nonzero(small & seen) >= _SAME * np.count_nonzero(small | seen))
-
-
-def backdrop_of(options: RenderOptions) -> Frame | None:
-    """Read the background picture that the options name.
-
-    Raises:
-        InputError: It can't be read.
-    """
-    if options.cutout.background_image is None:
-        return None
-    path = options.cutout.background_image
-    try:
-        data = read(str(path))
-        return decode(data, max_pixels=InputOptions().max_pixels)
-    except InputError as e:
-        raise InputError(f"{printable(path)} (the background): {e}") from e

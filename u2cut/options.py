@@ -203,6 +203,24 @@ class EdgeOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A background picture, scaled to cover."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Blur:
+    """The photo itself as background, blurred by ``sigma`` pixels."""
+
+    sigma: float
+
+
+# What stands behind the subject: an sRGB colour, a picture, or the photo blurred.
+Background = tuple[int, int, int] | Picture | Blur
+
+
+@dataclass(frozen=True, slots=True)
 class CutoutOptions(Options):
     """How a cutout looks beside its edge."""
 
@@ -257,12 +275,13 @@ class CutoutOptions(Options):
             raise UsageError("choose one of --background, --background-image and --background-blur")
 
     @property
-    def has_background(self) -> bool:
-        """Whether the result is opaque."""
-        return any(
-            choice is not None
-            for choice in (self.background, self.background_image, self.background_blur)
-        )
+    def behind(self) -> Background | None:
+        """What stands behind the subject; None leaves it transparent."""
+        if self.background_image is not None:
+            return Picture(self.background_image)
+        if self.background_blur is not None:
+            return Blur(self.background_blur)
+        return self.background
 
 
 @dataclass(frozen=True, slots=True)

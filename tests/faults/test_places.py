@@ -84,6 +84,18 @@ def test_a_limit_on_file_sizes_is_named_and_leaves_nothing(
     assert names(out) == []
 
 
+def test_a_photo_that_fails_late_keeps_its_size_and_seconds(
+    fork_server: ForkServer, noise: Path, tmp_path: Path
+) -> None:
+    photo = sorted(noise.iterdir())[0]
+    command = ["remove", photo, *BUNDLED, "-o", tmp_path / "out.png", "--json"]
+    assert fork_server.run(*command, RLIMIT_FSIZE=50_000) == 4
+    (record,) = map(json.loads, fork_server.stdout.splitlines())
+    assert record["status"] == "failed"
+    assert (record["height"], record["width"]) == opened(photo).shape[:2]
+    assert record["seconds"] > 0
+
+
 def test_a_read_only_folder_is_named_with_the_remedy(
     fork_server: ForkServer, noise: Path, tmp_path: Path, mount: Mount
 ) -> None:

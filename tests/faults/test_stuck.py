@@ -50,4 +50,4 @@ def test_a_background_without_end_is_refused(
 ) -> None:
     command = ("remove", noise / "00.jpg", *BUNDLED, "-o", tmp_path / "a.png")
     assert fork_server.run(*command, "--background-image", "/dev/zero") == 3
-    assert "/dev/zero (the background): is a device" in fork_server.stderr
+    assert "/dev/zero: the background: is a device" in fork_server.stderr

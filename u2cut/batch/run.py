@@ -7,18 +7,19 @@ import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from u2cut import saliency
+from u2cut import render, saliency
 from u2cut.batch.plan import Job, Plan
 from u2cut.batch.result import Result, Summary
 from u2cut.batch.stages import Ready, flow, worker_count
 from u2cut.console import logger, progress
-from u2cut.cutout import Cutout, backdrop_of
+from u2cut.cutout import Cutout
 from u2cut.engines.predictor import Prediction, Predictor
 from u2cut.errors import InputError, Interrupted, OutputError, U2cutError, printable
 from u2cut.files import STD
@@ -48,7 +49,8 @@ class _Stages:
         self.options = options
         self.predictor = predictor
         self.sink = sink
-        self.backdrop = backdrop_of(options.render)
+        self.under_way: dict[int, Result] = {}  # by the job's identity
+        self.backdrop = render.read_backdrop(options.render.cutout.behind)
         self.least_size = None
         if options.render.product is Product.SALIENCY:
             # The photo's own pixels aren't looked at again: a smaller JPEG decodes faster.
@@ -57,7 +59,7 @@ class _Stages:
 
     def first(self, job: Job) -> Ready[tuple[Result, Frame | None]]:
         """Read and decode a photo."""
-        result = Result(job)
+        result = self.under_way[id(job)] = Result(job)
         self.sink.tidy(job.target)
         if self.options.output.skip_existing and job.target != STD and Path(job.target).exists():
             result.status = "skipped"
@@ -140,7 +142,8 @@ def run(
         )
         with progress(len(plan), unit="photo", quiet=options.run.quiet or options.run.json) as bar:
             for job, outcome in outcomes:
-                result = _result(job, outcome, options.run)
+                started = stages.under_way.pop(id(job), None)
+                result = _result(started or Result(job), outcome, options.run)
                 summary.add(result)
                 report(result)
                 bar.update()
@@ -163,8 +166,14 @@ def _limit(plan: Plan, options: RunOptions) -> float | None:
     return options.timeout
 
 
-def _result(job: Job, outcome: Result | Exception, options: RunOptions) -> Result:
-    """Say what became of a job, and log what went wrong."""
+def _result(started: Result, outcome: Result | Exception, options: RunOptions) -> Result:
+    """Say what became of a job, and log what went wrong.
+
+    Args:
+        started: What is known of it so far: a photo that fails late keeps its size and seconds.
+        outcome: The result, or why there is none.
+        options: The limit of time.
+    """
     if isinstance(outcome, Result):
         return outcome
     error: Exception = outcome
@@ -175,9 +184,10 @@ def _result(job: Job, outcome: Result | Exception, options: RunOptions) -> Resul
     known = isinstance(error, U2cutError)
     text = str(error) if known else f"a bug in u2cut: {type(error).__name__}: {error}"
     if not (isinstance(error, U2cutError) and error.path):  # else it is about its output
-        text = f"{name_of(job.source)}: {text}"
+        text = f"{name_of(started.job.source)}: {text}"
     logger.error("%s", text, exc_info=None if known else error)
-    return Result(job, status="failed", error=error)
+    # A copy: a thread that is stuck may still write into the first one.
+    return replace(started, status="failed", error=error, stages=dict(started.stages))
 
 
 def _count_unwritable(result: Result, before: int) -> int:

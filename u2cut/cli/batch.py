@@ -146,7 +146,9 @@ def _journal(jobs: Plan, options: RunOptions) -> "AbstractContextManager[Journal
 
 def _check_formats(jobs: Plan, options: BatchOptions) -> None:
     """Refuse what could only fail at the end: alpha into JPEG, pictures onto a terminal."""
-    opaque = options.render.product is not Product.CUTOUT or options.render.cutout.has_background
+    opaque = (
+        options.render.product is not Product.CUTOUT or options.render.cutout.behind is not None
+    )
     first = next(iter(jobs))
     if (options.output.format or first.format) == Format.JPG and not opaque:
         raise OutputError(

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fork_server import ForkServer
-from pictures import EXAMPLES, Outcome, disc_photo
 from PIL import Image
+
+from tests.fork_server import ForkServer
+from tests.pictures import EXAMPLES, Outcome, disc_photo
 
 # Small networks gain nothing from more threads, and a busy machine crawls under them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

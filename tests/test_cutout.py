@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import pytest
-from pictures import disc_photo
 
+from tests.pictures import disc_photo
 from u2cut.cutout import Cutout
 from u2cut.errors import UsageError
 from u2cut.imaging.colour import _PRIMARIES, from_gamma

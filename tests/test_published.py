@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import EXAMPLES
 from PIL import Image
 
+from tests.pictures import EXAMPLES
 from u2cut.saliency import preprocess
 from u2cut.weights import cache, download_from, registry
 from u2cut.weights.load import load_network

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import disc_photo, opened
 from PIL import Image
 
 import u2cut
+from tests.pictures import disc_photo, opened
 from u2cut import Cutout, Remover
 from u2cut.errors import DeviceError, InputError, UsageError, WeightsError
 

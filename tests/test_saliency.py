@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from pictures import EXAMPLES, disc_photo
 from PIL import Image
 
+from tests.pictures import EXAMPLES, disc_photo
 from u2cut import saliency
 from u2cut.model import U2NETP, U2Net
 

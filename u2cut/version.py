@@ -1,3 +1,3 @@
 """The version, where everyone may read it and the build does."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pictures import Outcome
 
+from tests.pictures import Outcome
 from u2cut.batch.journal import Identities, Journal, finished, lines
 from u2cut.batch.plan import Job
 from u2cut.batch.result import Result

@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -69,6 +69,7 @@ def test_few_items_are_under_way_however_many_there_are() -> None:
     for taken in range(1, 60):
         next(running)
         assert drawn - taken <= 8
+    assert isinstance(running, Generator)
     running.close()
 
 

@@ -33,7 +33,7 @@ def test_time_in_which_the_process_was_suspended_does_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hour, real = [0.0], time.monotonic
-    monkeypatch.setattr(workers.time, "monotonic", lambda: real() + hour[0])
+    monkeypatch.setattr("u2cut.batch.workers.time.monotonic", lambda: real() + hour[0])
     pool, freed = Workers(1, limit=2), threading.Event()
     future = pool.submit(lambda: freed.wait(5))
     threading.Timer(0.1, lambda: hour.__setitem__(0, 3600.0)).start()

@@ -3,8 +3,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from pictures import Outcome, opened
 
+from tests.pictures import Outcome, opened
 from u2cut.batch.bench import Alternative, Benchmark, example_photo
 
 ENGINE = ("--model", "u2netp", "--size", "64", "--engine", "torch", "--device", "cpu")

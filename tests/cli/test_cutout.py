@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import EXAMPLES, Outcome, disc_photo, opened
 from PIL import Image
+
+from tests.pictures import EXAMPLES, Outcome, disc_photo, opened
 
 Run = Callable[..., Outcome]
 

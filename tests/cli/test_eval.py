@@ -137,6 +137,7 @@ def test_the_unknown_band_of_a_trimap_can_be_left_out(ecssd, tmp_path, capfd):
     (tmp_path / "masks").mkdir()
     for i in range(3):
         truth = cv2.imread(str(ecssd / f"masks/{i}.png"), 0)
+        assert truth is not None
         band = cv2.dilate(truth, np.ones((41, 41))) != cv2.erode(truth, np.ones((41, 41)))
         truth[band] = 128
         cv2.imwrite(str(tmp_path / f"masks/{i}.png"), truth)

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from u2cut.cli.app import run
+from u2cut.engines.torch_engine import FusedNetwork
 from u2cut.errors import ExitCode
 from u2cut.export import export as exporting
 from u2cut.weights import find
@@ -96,7 +97,7 @@ def test_a_network_that_disagrees_with_torch_is_not_written(tmp_path, monkeypatc
 
 
 def test_the_check_sees_a_wrong_map_and_a_nan() -> None:
-    network = exporting.FusedNetwork(load_network(find("u2netp").path))
+    network = FusedNetwork(load_network(find("u2netp").path))
     shapes = iter([0.0, np.nan])
 
     def nearly(photos: np.ndarray) -> np.ndarray:

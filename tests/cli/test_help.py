@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from conftest import Outcome
+
+from tests.pictures import Outcome
 
 Run = Callable[..., Outcome]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import EXAMPLES, opened
 from PIL import Image
+
+from tests.pictures import EXAMPLES, opened
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 BUNDLED = ("--model", "u2netp", "--size", "96", "--engine", "torch")

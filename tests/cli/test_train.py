@@ -5,9 +5,9 @@ import sys
 from dataclasses import fields
 
 import pytest
-from ellipses import write_set
 from safetensors.torch import load_file
 
+from tests.ellipses import write_set
 from u2cut.cli.app import run
 from u2cut.errors import ExitCode
 from u2cut.training.config import TrainConfig

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from u2cut.batch import run as batch_run
+from u2cut.batch.stages import worker_count
 from u2cut.cli.app import run
 from u2cut.engines import predictor
 from u2cut.saliency import MEAN, STD
@@ -124,7 +125,7 @@ CUTOUT: dict[tuple[str, ...], Callable[[bytes, bytes], bool]] = {
     ("--matting", "fast"): lambda without, with_: (
         np.abs(alpha_of(with_) - alpha_of(without)).max() > 20
     ),
-    ("--keep-hidden-colours",): lambda without, with_: (
+    ("--keep-hidden-colours",): lambda without, with_: bool(
         not pixels(without)[5, 5].any() and pixels(with_)[5, 5, :3].any()
     ),
     ("--background", "#00ff00"): lambda without, with_: pixels(with_)[5, 5].tolist() == [0, 255, 0],
@@ -230,13 +231,17 @@ def test_batches_are_as_large_as_asked_for(
 def test_as_many_threads_work_as_asked_for(
     made: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    real = batch_run.worker_count
-    monkeypatch.setattr(batch_run, "worker_count", lambda jobs: seen.append(jobs) or real(jobs))
+    seen: list[int | None] = []
+
+    def count(jobs: int | None) -> int:
+        seen.append(jobs)
+        return worker_count(jobs)
+
+    monkeypatch.setattr(batch_run, "worker_count", count)
     made("remove")
     made("remove", "--jobs", "3")
     assert seen == [None, 3]
-    assert real(3) == 3
+    assert worker_count(3) == 3
 
 
 @pytest.mark.parametrize("product", ["--saliency", "--trimap"])

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ellipses import write_set
 
+from tests.ellipses import write_set
 from u2cut.errors import DataError, UsageError
 from u2cut.evaluation import evaluate
 

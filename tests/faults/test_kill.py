@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fork_server import ForkServer
 
+from tests.fork_server import ForkServer
 from u2cut.batch.summary import summarise_journal
 
 BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch", "--jobs", "2")

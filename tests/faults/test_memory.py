@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fork_server import ForkServer
 from PIL import Image
 
+from tests.fork_server import ForkServer
 from u2cut.batch.plan import plan
 from u2cut.batch.result import Result
 from u2cut.batch.run import run

@@ -15,8 +15,8 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from onnx_files import write_onnx
 
+from tests.onnx_files import write_onnx
 from u2cut.errors import UsageError, WeightsError
 from u2cut.model import U2NETP
 from u2cut.weights import cache, download, download_from, find, notes, registry

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fork_server import ForkServer
-from pictures import opened
 
+from tests.fork_server import ForkServer
+from tests.pictures import opened
 from u2cut.batch.journal import lines
 from u2cut.batch.summary import summarise_journal
 

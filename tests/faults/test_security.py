@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fork_server import ForkServer
 
+from tests.fork_server import ForkServer
 from u2cut.files.temporary import TemporaryFile
 
 ROOT = Path(__file__).parent.parent.parent

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fork_server import ForkServer
+
+from tests.fork_server import ForkServer
 
 BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch")
 Start = Callable[..., "subprocess.Popen[bytes]"]

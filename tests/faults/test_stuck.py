@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from fork_server import ForkServer
+from tests.fork_server import ForkServer
 
 BUNDLED = ("--model", "u2netp", "--size", "64", "--engine", "torch")
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ellipses import write_set
+
+from tests.ellipses import write_set
 
 
 @pytest.fixture

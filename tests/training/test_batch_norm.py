@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from ellipses import write_set
-from onnx_files import write_onnx
 
+from tests.ellipses import write_set
+from tests.onnx_files import write_onnx
 from u2cut.model import U2NETP, U2Net
 from u2cut.training.config import Network, TrainConfig
 from u2cut.training.loop import train

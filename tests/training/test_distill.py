@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from ellipses import write_set
 from safetensors.torch import load_file
 
+from tests.ellipses import write_set
 from u2cut.engines.predictor import Predictor
 from u2cut.errors import OutputError, WeightsError
 from u2cut.training import distill

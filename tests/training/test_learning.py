@@ -6,8 +6,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from ellipses import write_set
 
+from tests.ellipses import write_set
 from u2cut.training.config import Network, Optimizer, Precision, Schedule, TrainConfig
 from u2cut.training.loop import train
 

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ RICH = replace(
 )
 
 
-def lines(run: Path) -> list[dict]:
+def lines(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -70,7 +71,7 @@ def assert_equal(a, b):
         assert a == b
 
 
-def start(run: Path, config: TrainConfig) -> subprocess.Popen:
+def start(run: Path, config: TrainConfig) -> subprocess.Popen[bytes]:
     config_file = run.parent / f"{run.name}.toml"
     config_file.write_text(format_config(config))
     command = [sys.executable, "-m", "u2cut", "train", "--config", config_file, "--out", run]
@@ -195,6 +196,7 @@ def test_pictures_show_the_progress(tmp_path, make_set):
 
     train(replace(RICH, data=[make_set()], steps=3), tmp_path / "run")
     sheet = cv2.imread(str(tmp_path / "run/preview.png"))
+    assert sheet is not None
     assert sheet.shape == (20 + 2 * 128, 9 * 128, 3)
     assert sheet[20:148, 128:256].max() == 255  # the truth of the first photo
     assert cv2.imread(str(tmp_path / "run/curves.png")) is not None

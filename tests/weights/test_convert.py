@@ -6,8 +6,8 @@ import sys
 import time
 
 import pytest
-from onnx_files import write_onnx
 
+from tests.onnx_files import write_onnx
 from u2cut.errors import WeightsError
 from u2cut.model import U2NETP
 from u2cut.weights import bring_in, bring_in_folder, cache, convert, find, local, notes, registry

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnx_files import edit, save, write_onnx
 
+from tests.onnx_files import edit, save, write_onnx
 from u2cut.errors import WeightsError
 from u2cut.model import U2NET, U2NETP, U2Net
 from u2cut.weights import onnx_import

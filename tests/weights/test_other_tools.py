@@ -4,8 +4,8 @@ import logging
 import os
 
 import pytest
-from onnx_files import write_onnx
 
+from tests.onnx_files import write_onnx
 from u2cut.console import NOTICE
 from u2cut.errors import WeightsError
 from u2cut.model import U2NETP

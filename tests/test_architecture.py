@@ -11,6 +11,8 @@ from pathlib import Path
 
 from reference import updated
 
+from u2cut.version import __version__
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "u2cut"
 
@@ -83,7 +85,7 @@ def test_every_option_has_a_help_text() -> None:
 
 def test_the_package_is_typed_and_its_version_is_in_the_changelog() -> None:
     assert (PACKAGE / "py.typed").exists()
-    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
     assert sys.version_info >= (3, 11)
 
 

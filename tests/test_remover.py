@@ -1,13 +1,18 @@
+import io
+import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import u2cut
 from tests.pictures import disc_photo, opened
+from tests.test_cutout import P3
 from u2cut import Cutout, Remover
 from u2cut.errors import DeviceError, InputError, UsageError, WeightsError
 
@@ -68,7 +73,11 @@ def test_grey_and_rgba_arrays_are_taken(remover: Remover) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 3), np.int64),
+        np.full((4, 4, 3), 1.5, np.float32),
+        np.full((4, 4, 3), -0.1),
+        np.full((4, 4, 3), np.nan),
+        io.StringIO("text"),
         np.zeros((0, 4, 3), np.uint8),
         np.zeros((4, 4, 2), np.uint8),
         b"no picture",
@@ -79,6 +88,88 @@ def test_grey_and_rgba_arrays_are_taken(remover: Remover) -> None:
 def test_what_is_no_photo_is_an_input_error(remover: Remover, bad: object) -> None:
     with pytest.raises(InputError):
         remover.remove(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda a: a.astype(np.float32) / 255,
+        lambda a: a.astype(np.float64) / 255,
+        lambda a: a.astype(np.uint16) * 257,
+        lambda a: np.asfortranarray(a),
+    ],
+)
+def test_arrays_of_other_types_mean_the_same_photo(
+    remover: Remover, convert: Callable[[NDArray[np.uint8]], NDArray[Any]]
+) -> None:
+    expected, found = remover.remove(disc_photo()), remover.remove(convert(disc_photo()))
+    assert np.array_equal(found.photo.image, expected.photo.image)
+    assert np.array_equal(found.rgba, expected.rgba)
+
+
+def test_open_files_and_buffers_are_photos(remover: Remover, disc: Path) -> None:
+    expected = remover.remove(disc).rgba
+    assert np.array_equal(remover.remove(io.BytesIO(disc.read_bytes())).rgba, expected)
+    with disc.open("rb") as file:
+        assert np.array_equal(remover.remove(file).rgba, expected)
+
+
+def test_an_array_that_changes_later_does_not_change_the_cutout(remover: Remover) -> None:
+    array = disc_photo().astype(np.float32) / 255
+    cutout = remover.remove(array)
+    array[:] = 0
+    assert cutout.alpha.max() > 0.9
+
+
+def test_a_cutout_can_be_pickled_before_and_after_it_is_used() -> None:
+    remover = Remover("u2netp", size=96, engine="torch", matting="best")
+    for used in (False, True):
+        cutout = remover.remove(disc_photo())
+        if used:
+            _ = cutout.rgba
+        copy = pickle.loads(pickle.dumps(cutout))
+        assert np.array_equal(copy.rgba, cutout.rgba)
+        assert copy.coverage == cutout.coverage
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"compression": 99},
+        {"quality": 0},
+        {"format": "gif"},
+        {"format": "bmp"},
+        {"strip": True, "keep_gps": True},
+    ],
+)
+def test_what_save_can_not_do_is_a_usage_error(
+    remover: Remover, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    cutout = remover.remove(disc_photo())
+    with pytest.raises(UsageError):
+        cutout.save(tmp_path / "a.png", **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_formats_have_their_usual_names(remover: Remover, tmp_path: Path) -> None:
+    remover.remove(disc_photo()).save(tmp_path / "a", format="WebP")
+    with Image.open(tmp_path / "a") as written:
+        assert written.format == "WEBP"
+
+
+def test_srgb_converts_colours_and_leaves_the_profile_out(tmp_path: Path) -> None:
+    profile = P3
+    Image.new("RGB", (64, 48), (200, 60, 60)).save(tmp_path / "p3.png", icc_profile=profile)
+    kept = Remover("u2netp", size=96).remove(tmp_path / "p3.png")
+    converted = Remover("u2netp", size=96, srgb=True).remove(tmp_path / "p3.png")
+    assert tuple(kept.foreground[0, 0]) == (200, 60, 60)
+    assert np.abs(converted.foreground[0, 0].astype(int) - (219, 37, 49)).max() <= 1
+    for name, cutout in (("kept", kept), ("converted", converted)):
+        cutout.save(tmp_path / f"{name}.png")
+    with Image.open(tmp_path / "kept.png") as opened_:
+        assert opened_.info["icc_profile"] == profile
+    with Image.open(tmp_path / "converted.png") as opened_:
+        assert "icc_profile" not in opened_.info
 
 
 def test_composite_over_colours_and_pictures(remover: Remover) -> None:

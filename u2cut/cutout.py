@@ -15,9 +15,9 @@ from u2cut.files.sink import Sink
 from u2cut.imaging import composite
 from u2cut.imaging.decode import Frame
 from u2cut.imaging.encode import encode
-from u2cut.imaging.formats import WRITTEN, format_of, parse_format
+from u2cut.imaging.formats import WRITTEN, Format, format_of, parse_format
 from u2cut.notation import parse_color
-from u2cut.options import Matting, Product, RenderOptions
+from u2cut.options import Matting, OutputOptions, Product, RenderOptions
 
 
 class Network(Protocol):
@@ -50,7 +50,7 @@ class Cutout:
         options: RenderOptions,
         network: Network,
     ) -> None:
-        self.photo = frame
+        self.photo = frame.in_srgb() if options.cutout.srgb else frame
         self._fused = fused
         self._options = options
         self._network = network
@@ -194,6 +194,8 @@ class Cutout:
         format: str | None = None,
         quality: int | None = None,
         compression: int | None = None,
+        strip: bool = False,
+        keep_gps: bool = False,
     ) -> None:
         """Write the product, whole or not at all; a file that exists is replaced.
 
@@ -202,9 +204,11 @@ class Cutout:
             format: "png", "webp", "tiff", "avif" or "jpg", if the ending doesn't.
             quality: Of lossy formats, 1 to 100.
             compression: Effort of lossless formats, 0 to 9.
+            strip: Write no author, copyright, date or description.
+            keep_gps: Also write where the photo was taken.
 
         Raises:
-            UsageError: The format isn't known.
+            UsageError: The format isn't known, or a value is out of its limits.
             OutputError: The file can't be written.
         """
         kind = parse_format(format) if format else format_of(path)
@@ -212,27 +216,41 @@ class Cutout:
             raise UsageError(
                 "the ending names no format", path=path, remedy=f"use {' '.join(WRITTEN)}"
             )
-        data = self.encoded(
-            self.pixels(render.read_backdrop(self._options.cutout.behind)),
-            kind,
-            quality=quality,
-            compression=compression,
+        output = OutputOptions(
+            format=kind, quality=quality, compression=compression, strip=strip, keep_gps=keep_gps
         )
+        data = self.encoded(self.pixels(), kind, output)
         Sink(overwrite=True).write(str(path), data)
 
     def encoded(
         self,
         pixels: NDArray[np.uint8],
-        format: str,
-        *,
-        quality: int | None = None,
-        compression: int | None = None,
+        format: Format,
+        output: OutputOptions,
     ) -> bytes:
-        """Encode pixels made of this photo, with its ICC profile and DPI."""
+        """Encode pixels made of this photo, with its ICC profile, resolution and metadata.
+
+        Args:
+            pixels: What ``pixels`` returned.
+            format: What is written.
+            output: How.
+        """
         icc = self.photo.icc if pixels.ndim == 3 else None  # a mask isn't a colour
         return encode(
-            pixels, format, icc=icc, dpi=self.photo.dpi, quality=quality, compression=compression
+            pixels,
+            format,
+            icc=icc,
+            dpi=self.photo.dpi,
+            metadata=None if output.strip else self.photo.metadata,
+            gps=output.keep_gps,
+            quality=output.quality,
+            compression=output.compression,
         )
+
+    def __getstate__(self) -> dict[str, object]:
+        """Find the subject first, so that a copy in another process needs no network."""
+        _ = self._map
+        return {**self.__dict__, "_network": None}
 
 
 def _colour(values: Sequence[int]) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ same ``UsageError`` everywhere. The command line makes its options from them
 
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -83,6 +83,27 @@ class Options:
         Raises:
             UsageError: They do.
         """
+
+
+def chosen(*groups: Options, leave_out: Collection[str] = ()) -> dict[str, str]:
+    """Return what options differ from their defaults, as flags and values.
+
+    Args:
+        groups: The options.
+        leave_out: Names of fields that don't count.
+    """
+    found: dict[str, str] = {}
+    for group in groups:
+        usual = type(group)()
+        for declared in fields(group):
+            value = getattr(group, declared.name)
+            if (
+                declared.metadata
+                and declared.name not in leave_out
+                and value != getattr(usual, declared.name)
+            ):
+                found[flag(declared)] = str(value)
+    return found
 
 
 def take(given: dict[str, Any], kind: type[Options]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Final
 
-from u2cut.describe import Options, flag, option
+from u2cut.describe import Options, chosen, flag, option
 from u2cut.errors import UsageError, printable
 from u2cut.imaging.formats import Format, parse_format
 from u2cut.notation import (
@@ -147,6 +147,16 @@ class OutputOptions(Options):
             "Effort spent on small files: 0 fast, 9 small.", min=0, max=9, metavar="0..9"
         ),
     )
+    strip: bool = field(
+        default=False,
+        metadata=option(
+            "Write no author, copyright, date, description or camera, which results otherwise keep."
+        ),
+    )
+    keep_gps: bool = field(
+        default=False,
+        metadata=option("Also keep where the photo was taken, which is left out otherwise."),
+    )
     overwrite: bool = field(default=False, metadata=option("Replace outputs that exist."))
     skip_existing: bool = field(
         default=False, metadata=option("Leave inputs alone whose output exists.")
@@ -159,6 +169,8 @@ class OutputOptions(Options):
         """Refuse two answers to one question."""
         if self.overwrite and self.skip_existing:
             raise UsageError("choose one of --overwrite and --skip-existing")
+        if self.strip and self.keep_gps:
+            raise UsageError("choose one of --strip and --keep-gps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +212,10 @@ class EdgeOptions(Options):
     def refines_by_zoom(self) -> bool:
         """Whether small subjects get a second look."""
         return self.matting is Matting.BEST if self.zoom is None else self.zoom
+
+
+# Options of the network that decide how fast a result comes, not how it looks.
+_WITHOUT_EFFECT: Final = ("offline", "engine", "device", "precision", "batch_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +282,13 @@ class CutoutOptions(Options):
     )
     keep_hidden_colours: bool = field(
         default=False, metadata=option("Keep the photo's colours where the alpha is 0.")
+    )
+    srgb: bool = field(
+        default=False,
+        metadata=option(
+            "Convert the colours to sRGB, instead of keeping the photo's own profile: for "
+            "shops and browsers that ignore profiles."
+        ),
     )
 
     def check(self) -> None:
@@ -528,3 +551,15 @@ class BatchOptions:
     render: RenderOptions
     network: NetworkOptions
     run: RunOptions
+
+    def of_results(self) -> dict[str, str]:
+        """Return the options that decide how a result looks, those that aren't the default."""
+        render = self.render
+        found = chosen(render.edge, render.cutout, render.canvas)
+        found |= chosen(self.output, leave_out=("output", "overwrite", "skip_existing"))
+        found |= chosen(self.network, leave_out=_WITHOUT_EFFECT)
+        if render.product is not Product.CUTOUT:
+            found["result"] = render.product.value
+        if render.invert:
+            found["--invert"] = "True"
+        return found

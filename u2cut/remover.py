@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from u2cut.errors import InputError, U2cutError, UsageError, printable
 from u2cut.files.read import read
 from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.hidden import fill_hidden
+from u2cut.imaging.metadata import read_metadata
 from u2cut.imaging.pixels import to_rgb
 from u2cut.options import (
     CanvasOptions,
@@ -29,7 +30,14 @@ from u2cut.options import (
 if TYPE_CHECKING:
     from PIL import Image
 
-    Photo: TypeAlias = Image.Image | NDArray[np.uint8] | bytes | str | os.PathLike[str]
+    Photo: TypeAlias = (
+        Image.Image
+        | NDArray[np.uint8 | np.uint16 | np.floating[Any]]
+        | bytes
+        | str
+        | os.PathLike[str]
+        | IO[bytes]
+    )
 
 _ORIENTATION, _SIDEWAYS = 0x112, range(5, 9)  # EXIF
 
@@ -53,6 +61,7 @@ class RemoverOptions(TypedDict, total=False):
     erode: int
     decontaminate: bool
     keep_hidden_colours: bool
+    srgb: bool
     background: str | tuple[int, int, int] | None
     background_image: str | os.PathLike[str] | None
     background_blur: float | None
@@ -81,6 +90,7 @@ class Remover:
         threshold: Makes the edge hard: opaque from this alpha on.
         decontaminate: Take the old background's colour out of the edge.
         keep_hidden_colours: Keep the photo's colours where the alpha is 0.
+        srgb: Convert the colours to sRGB, instead of keeping the photo's own profile.
         clean: Remove specks and fill holes.
         largest: Keep the main subject only.
         feather: Soften the edge by this many pixels.
@@ -134,8 +144,9 @@ class Remover:
         """Find the subject of one photo.
 
         Args:
-            photo: A Pillow image, an array ((H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8),
-                a file's bytes, or its path.
+            photo: A Pillow image; an array, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, of uint8,
+                uint16 (0 to 65535) or floats (0 to 1); a file's bytes, its path, or an open file
+                (binary, from where it stands).
 
         Raises:
             InputError: It isn't a photo.
@@ -216,22 +227,25 @@ def frame_of(photo: "Photo") -> Frame:
 
     if isinstance(photo, Image.Image):
         return _frame_of_pillow(photo)
+    if hasattr(photo, "read"):
+        data = photo.read()
+        if not isinstance(data, bytes):
+            raise InputError("this file is open for text: open it with mode 'rb'")
+        return decode(data, max_pixels=InputOptions().max_pixels)
     raise InputError(
-        f"a {type(photo).__name__} isn't a photo: pass a Pillow image, an array, bytes or a path"
+        f"a {type(photo).__name__} isn't a photo: pass a Pillow image, an array, bytes, a path or "
+        "an open file"
     )
 
 
-def _frame_of_array(array: NDArray[np.uint8]) -> Frame:
+def _frame_of_array(array: NDArray[Any]) -> Frame:
     shape = array.shape
-    if (
-        array.dtype != np.uint8
-        or array.size == 0
-        or not (array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4)))
-    ):
+    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4))):
         raise InputError(
-            f"an array of shape {shape} and type {array.dtype} isn't a photo: pass uint8, "
-            "(H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA"
+            f"an array of shape {shape} isn't a photo: pass (H, W) grey, (H, W, 3) RGB or "
+            "(H, W, 4) RGBA"
         )
+    array = _eight_bits(array)
     if array.ndim == 2 or shape[2] == 1:
         array = np.repeat(array.reshape(*shape[:2], 1), 3, axis=2)
     alpha = None
@@ -239,6 +253,28 @@ def _frame_of_array(array: NDArray[np.uint8]) -> Frame:
         alpha = array[..., 3].astype(np.float32) / np.float32(255)
     # A copy: what the caller does to the array later must not reach a cutout.
     return Frame(_visible(array[..., :3].copy(), alpha), alpha)
+
+
+def _eight_bits(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Bring an array to uint8: uint16 from its full range, floats from [0, 1].
+
+    Raises:
+        InputError: It is of another type, or of floats beyond [0, 1].
+    """
+    if array.dtype == np.uint8:
+        same: NDArray[np.uint8] = array
+        return same
+    if array.dtype == np.uint16:
+        sixteen: NDArray[np.uint32] = array.astype(np.uint32)
+        return ((sixteen + 128) // 257).astype(np.uint8)
+    if array.dtype.kind == "f":
+        if not (np.min(array) >= 0 and np.max(array) <= 1):  # NaN, too
+            raise InputError("an array of floats goes from 0 to 1: divide it by 255, or cast it")
+        floats: NDArray[np.float64] = array.astype(np.float64)
+        return np.rint(floats * 255).astype(np.uint8)
+    raise InputError(
+        f"an array of type {array.dtype} isn't a photo: pass uint8, uint16, or floats from 0 to 1"
+    )
 
 
 def _frame_of_pillow(image: "Image.Image") -> Frame:
@@ -254,7 +290,13 @@ def _frame_of_pillow(image: "Image.Image") -> Frame:
         dpi = tuple(map(float, dpi))
         if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
             dpi = dpi[::-1]
-    return Frame(_visible(pixels.rgb, pixels.alpha), pixels.alpha, pixels.icc, dpi)
+    return Frame(
+        _visible(pixels.rgb, pixels.alpha),
+        pixels.alpha,
+        pixels.icc,
+        dpi,
+        metadata=read_metadata(image),
+    )
 
 
 def _visible(image: NDArray[np.uint8], alpha: NDArray[np.float32] | None) -> NDArray[np.uint8]:

@@ -169,3 +169,31 @@ def test_one_command_does_for_the_first_night_and_every_other(
     assert (second.code, second.err) == (0, "")
     assert (tmp_path / "out/disc.png").stat().st_mtime_ns == written
     assert summarise_journal(tmp_path / "night.jsonl").ok == 1
+
+
+def test_going_on_with_other_options_is_refused_with_both_shown(
+    u2cut: Run, disc: Path, photo: Path, tmp_path: Path
+) -> None:
+    journal, out = tmp_path / "night.jsonl", tmp_path / "out/"
+    command = ("remove", "-o", out, "--resume-from", journal)
+    assert u2cut(*command, disc, "--background", "white", "--feather", "2").code == 0
+    second = u2cut(*command, disc, photo, "--background", "black", "--clean")
+    assert second.code == 2
+    assert "made with --feather 2.0 --background (255, 255, 255)" in second.err
+    assert "this run has --clean --background (0, 0, 0)" in second.err
+    assert "say the same options again, or begin another journal" in second.err
+    assert not (out / f"{photo.stem}.png").exists()
+    # What changes no result is free.
+    again = (*command, disc, photo, "--background", "white", "--feather", "2")
+    assert u2cut(*again, "--jobs", "1", "--engine", "torch", "--batch-size", "1").code == 0
+    assert u2cut("mask", "-o", out, "--resume-from", journal, disc).code == 2
+
+
+def test_a_journal_of_an_earlier_version_is_gone_on_with(
+    u2cut: Run, disc: Path, tmp_path: Path
+) -> None:
+    journal = tmp_path / "old.jsonl"
+    header = {"u2cut": "0.1.0", "time": "2026-01-01", "folder": str(tmp_path), "photos": 1}
+    journal.write_text(json.dumps(header) + "\n")
+    command = ("remove", disc, "-o", tmp_path / "out/", "--resume-from", journal)
+    assert u2cut(*command, "--background", "white").code == 0

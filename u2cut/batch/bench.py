@@ -23,6 +23,7 @@ from u2cut.options import (
     InputOptions,
     Matting,
     NetworkOptions,
+    OutputOptions,
     Precision,
     RenderOptions,
 )
@@ -184,7 +185,7 @@ class _Bench:
         for kind, compression in _ENCODERS:
 
             def encode(i: int, kind: Format = kind, effort: int | None = compression) -> bytes:
-                return cutouts[i].encoded(pictures[i], kind, compression=effort)
+                return cutouts[i].encoded(pictures[i], kind, OutputOptions(compression=effort))
 
             seconds = self._timed(encode)
             size = round(median(len(encode(i)) for i in range(len(self.photos))))

@@ -6,14 +6,14 @@ a kill or a power failure is passed over.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from u2cut.batch.result import Result
-from u2cut.errors import InputError, OutputError
+from u2cut.errors import InputError, OutputError, UsageError
 from u2cut.files import STD
 from u2cut.files.temporary import lock
 from u2cut.version import __version__
@@ -29,14 +29,17 @@ class Journal:
     Args:
         path: The file.
         photos: How many inputs the run has before it.
+        options: How its results look; the header keeps them.
 
     Raises:
         InputError: The file exists and is no journal.
         OutputError: It can't be written, or another run writes it.
     """
 
-    def __init__(self, path: Path, *, photos: int) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, *, photos: int, options: Mapping[str, str] | None = None
+    ) -> None:
+        self._path, self._options = path, dict(options or {})
         try:
             if path.exists() and path.stat().st_size:
                 next(lines(path), None)
@@ -56,8 +59,8 @@ class Journal:
             os.lseek(self._fd, -1, os.SEEK_END)
             if os.read(self._fd, 1) != b"\n":
                 self._write(b"\n")
-        header = {_HEADER: __version__, "time": _now(), "folder": str(Path.cwd()), "photos": photos}
-        self._append(header)
+        header: Line = {_HEADER: __version__, "time": _now(), "folder": str(Path.cwd())}
+        self._append(header | {"photos": photos, "options": self._options})
 
     def add(self, result: Result) -> None:
         """Append one input.
@@ -146,6 +149,28 @@ class Identities:
 
     def _absolute(self, path: str) -> str:
         return os.path.join(self.folder, path)  # noqa: PTH118  (a million of them)
+
+
+def refuse_other_options(path: Path, options: Mapping[str, str]) -> None:
+    """Make sure that a run which goes on makes its results as the runs before it did.
+
+    Raises:
+        InputError: The journal can't be read, or is no journal.
+        UsageError: The runs before were told otherwise.
+    """
+    for line in lines(path):
+        before = line.get("options")
+        if is_header(line) and isinstance(before, dict) and before != dict(options):
+            raise UsageError(
+                f"its photos were made with {_in_words(before)}, this run has {_in_words(options)}",
+                path=path,
+                remedy="say the same options again, or begin another journal",
+            )
+
+
+def _in_words(options: Mapping[str, str]) -> str:
+    said = (name if value == "True" else f"{name} {value}" for name, value in options.items())
+    return " ".join(said) or "no options"
 
 
 def finished(path: Path) -> set[int]:

@@ -95,8 +95,7 @@ class _Stages:
             data = cutout.encoded(
                 pixels,
                 output.format or job.format or Format.PNG,
-                quality=output.quality,
-                compression=output.compression,
+                output,
             )
         with _timed(result.stages, "write"):
             self.sink.write(job.target, data)

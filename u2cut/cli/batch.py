@@ -18,7 +18,7 @@ from u2cut.cli.options import on_terminal
 from u2cut.errors import OutputError, UsageError, printable
 from u2cut.files import STD
 from u2cut.imaging.formats import Format
-from u2cut.options import BatchOptions, Product, RunOptions
+from u2cut.options import BatchOptions, Product
 
 if TYPE_CHECKING:
     from u2cut.batch.journal import Journal
@@ -51,7 +51,7 @@ def run_batch(options: BatchOptions, *, label: str) -> None:
             return
         with (
             console.protect_stdout() as stdout,
-            _journal(jobs, options.run) as journal,
+            _journal(jobs, options) as journal,
             _no_garbage() as loaded,
         ):
             from u2cut.batch.run import run
@@ -124,8 +124,9 @@ def _planned(options: BatchOptions, label: str) -> Plan:
         journal = None
     if journal is None:
         return plan(options.inputs, options.input, options.output, label=label)
-    from u2cut.batch.journal import Identities, finished
+    from u2cut.batch.journal import Identities, finished, refuse_other_options
 
+    refuse_other_options(journal, options.of_results())
     done, identity = finished(journal), Identities()
     return plan(
         options.inputs,
@@ -136,12 +137,12 @@ def _planned(options: BatchOptions, label: str) -> Plan:
     )
 
 
-def _journal(jobs: Plan, options: RunOptions) -> "AbstractContextManager[Journal | None]":
-    if options.journal is None:
+def _journal(jobs: Plan, options: BatchOptions) -> "AbstractContextManager[Journal | None]":
+    if options.run.journal is None:
         return nullcontext()
     from u2cut.batch.journal import Journal
 
-    return Journal(options.journal, photos=len(jobs))
+    return Journal(options.run.journal, photos=len(jobs), options=options.of_results())
 
 
 def _check_formats(jobs: Plan, options: BatchOptions) -> None:
@@ -159,6 +160,8 @@ def _check_formats(jobs: Plan, options: BatchOptions) -> None:
         raise UsageError(f"a trimap has three values, which {written} doesn't keep: write png")
     if options.output.quality is not None and written in (Format.PNG, Format.TIFF):
         raise UsageError(f"--quality is about webp, avif and jpg; {written} keeps every pixel")
+    if options.output.keep_gps and written is Format.TIFF:
+        raise UsageError("--keep-gps: tiff holds no place here; write png, webp, avif or jpg")
     if first.target == STD:
         if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError(

@@ -10,7 +10,7 @@ import importlib
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ from u2cut.errors import InputError, printable
 from u2cut.imaging import colour, png_chunks, tiff
 from u2cut.imaging.hidden import fill_hidden
 from u2cut.imaging.jpeg import ends_early
+from u2cut.imaging.metadata import LONGEST_TEXT, Metadata, read_metadata
 from u2cut.imaging.pixels import LARGEST_PROFILE, Pixels, to_rgb
 from u2cut.imaging.recognise import recognise
 
@@ -69,6 +70,7 @@ class Frame:
         icc: The ICC profile that ``image`` is in; None means sRGB.
         dpi: Horizontal and vertical resolution in pixels per inch.
         warnings: What the user should know, e.g. that only the first frame was used.
+        metadata: Author, copyright, date and the like; None if the file says nothing.
         reduced_from: The photo's (height, width) if ``image`` is smaller than the photo.
     """
 
@@ -77,6 +79,7 @@ class Frame:
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
+    metadata: Metadata | None = None
     reduced_from: tuple[int, int] | None = None
 
     @cached_property
@@ -97,6 +100,14 @@ class Frame:
         alpha = cv2.resize(self.alpha, size, interpolation=cv2.INTER_AREA)[..., None]
         laid: npt.NDArray[np.uint8] = np.rint(alpha * small + (1 - alpha) * _GREY).astype(np.uint8)
         return laid
+
+    def in_srgb(self) -> "Frame":
+        """Return the photo with its colours converted to sRGB."""
+        if self.icc is None:
+            return self
+        image = colour.convert(self.image, self.icc, None)
+        image.flags.writeable = False
+        return replace(self, image=image, icc=None)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -165,6 +176,9 @@ def decode(data: bytes, *, max_pixels: int, least_size: tuple[int, int] | None =
         icc=pixels.icc,
         dpi=metadata.dpi[::-1] if metadata.dpi and sideways else metadata.dpi,
         warnings=metadata.warnings + pixels.warnings,
+        metadata=read_metadata(
+            file, png_chunks.texts(data, LONGEST_TEXT) if name == "PNG" else None
+        ),
         reduced_from=((width, height) if sideways else (height, width)) if reduced else None,
     )
 

@@ -1,12 +1,14 @@
-"""Pixels -> a picture file's bytes, with ICC profile and resolution."""
+"""Pixels -> a picture file's bytes, with ICC profile, resolution and metadata."""
 
 import io
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from u2cut.errors import OutputError
+from u2cut.imaging.metadata import Metadata, exif_block, first_ifd
 from u2cut.imaging.png import encode_png
 
 _LONGEST_SIDE = {"webp": 16383, "jpg": 65500, "avif": 65535}
@@ -18,6 +20,8 @@ def encode(
     *,
     icc: bytes | None = None,
     dpi: tuple[float, float] | None = None,
+    metadata: Metadata | None = None,
+    gps: bool = False,
     quality: int | None = None,
     compression: int | None = None,
 ) -> bytes:
@@ -28,6 +32,8 @@ def encode(
         format: A ``Format``.
         icc: Profile of the RGB channels; grey pictures get none.
         dpi: Horizontal and vertical resolution in pixels per inch.
+        metadata: What else the file is to say.
+        gps: Whether that may include where the photo was taken.
         quality: 0 to 100 for webp (default 90; 100 is lossless), avif (80) and jpg (92).
         compression: Effort, 0 (fast) to 9 (small), for png (default 4), webp (4) and avif (2);
             of tiff, 0 stores and anything else compresses.
@@ -46,23 +52,29 @@ def encode(
         raise OutputError("jpg has no transparency: give a background, or use --format png")
     profile = icc if pixels.ndim == 3 else None
     if format == "png":
-        return encode_png(pixels, icc=profile, dpi=dpi, compression=compression)
-    metadata: dict[str, object] = {}
-    if profile:
-        metadata["icc_profile"] = profile
-    if dpi:
-        metadata |= {"exif": _resolution_exif(dpi)} if format in ("webp", "avif") else {"dpi": dpi}
+        exif = exif_block(metadata, gps=gps)
+        return encode_png(pixels, icc=profile, dpi=dpi, exif=exif, compression=compression)
     settings = _settings(format, quality, compression)
+    said: dict[str, object] = {}
+    if profile:
+        said["icc_profile"] = profile
+    has_dpi = format in ("jpg", "tiff")
+    if dpi and has_dpi:
+        said["dpi"] = dpi
+    if format == "tiff":
+        settings["tiffinfo"] = {**first_ifd(metadata), **settings.get("tiffinfo", {})}
+    elif exif := exif_block(metadata, gps=gps, dpi=None if has_dpi else dpi):
+        said["exif"] = b"Exif\x00\x00" + exif
     file = io.BytesIO()
     pillow_name = "JPEG" if format == "jpg" else format.upper()
     try:
-        Image.fromarray(pixels).save(file, pillow_name, **settings, **metadata)
+        Image.fromarray(pixels).save(file, pillow_name, **settings, **said)
     except (OSError, ValueError) as e:
         raise OutputError(f"can't encode as {format}: {e}") from e
     return file.getvalue()
 
 
-def _settings(format: str, quality: int | None, compression: int | None) -> dict[str, object]:
+def _settings(format: str, quality: int | None, compression: int | None) -> dict[str, Any]:
     """Pillow's options for a format."""
     if format == "tiff":
         if compression == 0:
@@ -77,11 +89,3 @@ def _settings(format: str, quality: int | None, compression: int | None) -> dict
         effort = 2 if compression is None else compression
         return {"quality": 80 if quality is None else quality, "speed": 10 - effort}
     return {"quality": 92 if quality is None else quality, "subsampling": "4:4:4"}
-
-
-def _resolution_exif(dpi: tuple[float, float]) -> bytes:
-    """An EXIF block with nothing but the resolution: WebP and AVIF have no other place."""
-    exif = Image.Exif()
-    exif[0x11A], exif[0x11B] = dpi
-    exif[0x128] = 2  # ResolutionUnit: inch
-    return exif.tobytes()

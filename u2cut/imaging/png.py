@@ -38,6 +38,7 @@ def encode_png(
     *,
     icc: bytes | None,
     dpi: tuple[float, float] | None,
+    exif: bytes | None = None,
     compression: int | None,
 ) -> bytes:
     """Write an 8-bit PNG.
@@ -46,6 +47,7 @@ def encode_png(
         pixels: uint8, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA with straight alpha.
         icc: ICC profile of the colours.
         dpi: Horizontal and vertical resolution in pixels per inch.
+        exif: An EXIF block, from its byte order on.
         compression: 0 (stored) to 9 (smallest); None is 4.
     """
     height, width = pixels.shape[:2]
@@ -58,6 +60,8 @@ def encode_png(
     if dpi:
         x, y = (round(value / _METRES_PER_INCH) for value in dpi)
         parts += _chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
+    if exif:
+        parts += _chunk(b"eXIf", exif)
     method = _method(rows, channels, _DEFAULT_EFFORT if compression is None else compression)
     for piece in _zlib_stream(rows, channels, method):
         parts += _chunk(b"IDAT", piece)

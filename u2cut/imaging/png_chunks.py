@@ -65,6 +65,33 @@ def profile(data: bytes, longest: int) -> bytes | None:
     return unpacked if len(unpacked) <= longest else b""
 
 
+def texts(data: bytes, longest: int) -> dict[str, str]:
+    """Return the texts before the pixels by their keywords; what is longer or damaged is left out.
+
+    Args:
+        data: The file.
+        longest: Bytes of a text, unpacked.
+    """
+    found: dict[str, str] = {}
+    for kind, begin, end in chunks(data):
+        if kind not in _TEXTS or end - begin > longest:
+            continue
+        name, _, rest = data[begin:end].partition(b"\0")
+        packed, encoding = kind == b"zTXt", "latin-1"
+        if kind == b"iTXt" and len(rest) >= 2:
+            packed, encoding = rest[0] == 1, "utf-8"
+            rest = rest[2:].split(b"\0", 2)[-1]  # after language and translated keyword
+        elif kind == b"zTXt":
+            rest = rest[1:]
+        try:
+            text = zlib.decompressobj().decompress(rest, longest + 1) if packed else rest
+            if len(text) <= longest:
+                found.setdefault(name.decode("latin-1"), text.decode(encoding))
+        except (zlib.error, UnicodeDecodeError):
+            continue
+    return found
+
+
 def transparent_colour(data: bytes, picture: Image.Image) -> NDArray[np.bool_] | None:
     """Return where a picture has the one colour that tRNS calls transparent, (H, W).
 

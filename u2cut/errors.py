@@ -17,6 +17,7 @@ import os
 from enum import IntEnum
 from typing import Final, Self
 
+_LONGEST_PATH: Final = 4096  # characters, as on Linux
 _OTHER_FOLDER = "choose a folder that you may write to with -o"
 _OTHER_DISK = "make room, or choose another disk with -o"
 # What helps, whatever file it was.
@@ -107,7 +108,7 @@ class U2cutError(Exception):
         return _REMEDIES.get(error.errno or 0)
 
     def __str__(self) -> str:
-        where = f"{printable(self.path)}: " if self.path else ""
+        where = f"{_shortened(printable(self.path))}: " if self.path else ""
         return f"{where}{self.problem}" + (f"; {self.remedy}" if self.remedy else "")
 
 
@@ -181,6 +182,11 @@ class Interrupted(U2cutError):
     """Stopped by the user (Ctrl-C or SIGTERM)."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def _shortened(text: str) -> str:
+    """Cut the middle out of what is no name any more."""
+    return text if len(text) <= _LONGEST_PATH else f"{text[:200]} ... {text[-100:]}"
 
 
 def printable(text: object) -> str:

@@ -139,12 +139,22 @@ class OutputOptions(Options):
     )
     quality: int | None = field(
         default=None,
-        metadata=option("Of webp (100: lossless), avif and jpg.", min=1, max=100, metavar="1..100"),
+        metadata=option(
+            "Of webp (100: lossless), avif and jpg.",
+            min=1,
+            max=100,
+            metavar="1..100",
+            shown="90, 80 and 92",
+        ),
     )
     compression: int | None = field(
         default=None,
         metadata=option(
-            "Effort spent on small files: 0 fast, 9 small.", min=0, max=9, metavar="0..9"
+            "Effort spent on small files: 0 fast, 9 small.",
+            min=0,
+            max=9,
+            metavar="0..9",
+            shown="4; avif 2",
         ),
     )
     strip: bool = field(

@@ -4,10 +4,10 @@ import contextlib
 import glob
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from u2cut.console import logger
+from u2cut.console import NOTICE, logger
 from u2cut.errors import InputError, printable
 from u2cut.files import STD
 from u2cut.imaging.formats import READ
@@ -28,31 +28,53 @@ def has_pattern(text: str) -> bool:
 
 
 def find_sources(
-    inputs: tuple[str, ...], options: InputOptions, *, output: str | None
+    inputs: tuple[str, ...],
+    options: InputOptions,
+    *,
+    output: str | None,
+    unlisted: Callable[[str], None] = lambda folder: None,
 ) -> Iterator[Source]:
     """Go through the inputs; a million of them need no more memory than one folder's names.
 
-    Results of an earlier run are no photos of this one: the output folder is left out, or, where
-    results go beside their inputs, files named like results.
+    Results of an earlier run are no photos of this one: the output folder is left out, and so are
+    files named like results beside the photo that they would be of.
 
     Args:
         inputs: Files, folders, patterns, or ``STD``.
         options: How they are found.
         output: Where results go; None for beside their inputs.
+        unlisted: Called with each folder that can't be listed.
 
     Raises:
         InputError: The list can't be read.
     """
-    return _Finder(inputs, options, output).all()
+    return _Finder(inputs, options, output, unlisted).all()
 
 
 class _Finder:
-    def __init__(self, inputs: tuple[str, ...], options: InputOptions, output: str | None) -> None:
+    def __init__(
+        self,
+        inputs: tuple[str, ...],
+        options: InputOptions,
+        output: str | None,
+        unlisted: Callable[[str], None],
+    ) -> None:
         self.inputs = inputs
         self.options = options
         self.results = None if output is None else os.path.realpath(output)
+        self.unlisted = unlisted
+        self.own_results = 0
 
     def all(self) -> Iterator[Source]:
+        yield from self._all()
+        if self.own_results:
+            logger.log(
+                NOTICE,
+                "%d results of earlier runs (*.cutout.*, *.mask.*) are left out",
+                self.own_results,
+            )
+
+    def _all(self) -> Iterator[Source]:
         for text in self.inputs:
             if text == STD:
                 yield Source(STD, "stdin")
@@ -66,7 +88,13 @@ class _Finder:
 
     def _file_or_folder(self, text: str) -> Iterator[Source]:
         if os.path.isdir(text):
-            yield from self._in_folder(text)
+            empty = True
+            for source in self._in_folder(text):
+                empty = False
+                yield source
+            if empty:
+                inside = "" if self.options.recursive else "; --recursive goes into folders inside"
+                logger.warning("%s: no photos in this folder%s", printable(text), inside)
         else:
             yield Source(text, os.path.basename(text))
 
@@ -86,9 +114,11 @@ class _Finder:
                 with os.scandir(folder) as entries:
                     found = sorted(entries, key=lambda e: e.name)
             except OSError as e:
-                logger.warning("%s: can't be listed (%s)", printable(folder), e.strerror or e)
+                logger.error("%s: can't be listed (%s)", printable(folder), e.strerror or e)
+                self.unlisted(folder)
                 continue
-            below = []
+            below, names = [], {entry.name for entry in found}
+            stems = {os.path.splitext(name)[0] for name in names if _has_photos_ending(name)}
             for entry in found:
                 if entry.name.startswith("."):
                     continue
@@ -96,14 +126,13 @@ class _Finder:
                     # Results of an earlier run aren't photos of this one.
                     if self.options.recursive and os.path.realpath(entry.path) != self.results:
                         below.append(entry.path)
-                elif self._looks_like_photo(entry.name) and _is_file(entry):
+                elif not _has_photos_ending(entry.name):
+                    continue
+                elif (of := _result_of(entry.name)) and (of in stems or of in names):
+                    self.own_results += 1
+                elif _is_file(entry):
                     yield Source(entry.path, os.path.relpath(entry.path, root))
             stack.extend(reversed(below))
-
-    def _looks_like_photo(self, name: str) -> bool:
-        stem, ending = os.path.splitext(name)
-        is_result = self.results is None and stem.endswith((".cutout", ".mask"))
-        return ending.lower() in READ and not is_result
 
     def _listed(self, path: str) -> Iterator[str]:
         separator = b"\0" if self.options.null else b"\n"
@@ -136,6 +165,16 @@ class _Finder:
                 )
             if text:
                 yield os.fsdecode(text)
+
+
+def _has_photos_ending(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in READ
+
+
+def _result_of(name: str) -> str:
+    """Return the stem (or name) of the photo whose result a file seems to be, if any."""
+    stem, label = os.path.splitext(os.path.splitext(name)[0])
+    return stem if label in (".cutout", ".mask") else ""
 
 
 def _matches(pattern: str) -> list[str]:

@@ -44,6 +44,7 @@ class Plan:
 
     def __init__(self) -> None:
         self.finished = 0  # inputs left out, for a journal calls them done
+        self.unlisted = 0  # folders that couldn't be searched
         try:
             self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="u2cut-plan-")
         except OSError as e:
@@ -189,7 +190,7 @@ class _Planner:
             raise UsageError(
                 "can't write files of this kind",
                 path=target,
-                remedy=f"use {' '.join(WRITTEN)}, or --format",
+                remedy=f"use {' '.join(WRITTEN)}, or --format; a folder's name ends with /",
             )
         if Path(target).suffix:
             return False
@@ -202,7 +203,10 @@ class _Planner:
         return True
 
     def fill(self) -> None:
-        for source in find_sources(self.inputs, self.options, output=self.output.output):
+        sources = find_sources(
+            self.inputs, self.options, output=self.output.output, unlisted=self._count_unlisted
+        )
+        for source in sources:
             self._add(source)
         if len(self.plan) == 1:
             self._refuse_missing_input()
@@ -210,6 +214,9 @@ class _Planner:
             self._refuse_single_target()
         if self.output.overwrite:
             self._refuse_overwritten_inputs()
+
+    def _count_unlisted(self, _: str) -> None:
+        self.plan.unlisted += 1
 
     def _refuse_missing_input(self) -> None:
         """Of several inputs, one that is missing costs only itself; alone, it ends the run."""
@@ -277,9 +284,20 @@ class _Planner:
                     raise OutputError("named twice", path=job.source, remedy="leave one out")
                 raise OutputError(
                     f"{printable(other.source)} and {printable(job.source)} would both be "
-                    f"written to {printable(job.target)}: run them into different folders, "
-                    "give their folder with --recursive to keep its tree, or use --keep-ending"
+                    f"written to {printable(job.target)}",
+                    remedy=self._apart(job, other),
                 )
+
+    def _apart(self, job: Job, other: Job) -> str:
+        """Return how two inputs get outputs of their own."""
+        if os.path.splitext(job.source)[1] != os.path.splitext(other.source)[1]:
+            return "use --keep-ending, or run them into different folders"
+        parent = os.path.commonpath([os.path.abspath(one.source) for one in (job, other)])
+        parent = os.path.relpath(parent)
+        return (
+            f"name the folder above both, {printable(parent)}, with --recursive, which keeps its "
+            "tree, or run them into different folders"
+        )
 
     def _refuse_existing_target(self, job: Job) -> None:
         at = _identity(job.target)

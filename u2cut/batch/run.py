@@ -90,6 +90,12 @@ class _Stages:
             result.coverage = cutout.coverage
         if not cutout.has_subject:
             logger.warning("%s: no subject found; the result is empty", name_of(job.source))
+        elif not result.coverage:
+            logger.warning(
+                "%s: nothing is left of the subject (--erode, --threshold, --clean); the result "
+                "is empty",
+                name_of(job.source),
+            )
         output = self.options.output
         with _timed(result.stages, "encode"):
             data = cutout.encoded(

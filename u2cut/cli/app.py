@@ -15,7 +15,7 @@ from typing import Any, Final
 import typer
 import typer.main
 
-from u2cut.cli.options import on_terminal
+from u2cut.cli.options import on_terminal, with_help
 from u2cut.errors import ExitCode, OutputError, U2cutError, UsageError
 from u2cut.version import __version__
 
@@ -77,9 +77,12 @@ def command_tree(arguments: Sequence[str] = ()) -> Any:
         loaded = importlib.import_module(f"u2cut.cli.{module}")
         command = getattr(loaded, attribute)
         if isinstance(command, typer.Typer):
+            for registered in command.registered_commands:
+                if registered.callback is not None:
+                    with_help(registered.callback)
             app.add_typer(command, name=name, rich_help_panel=panel)
         else:
-            app.command(name, epilog=loaded.EXAMPLES, rich_help_panel=panel)(command)
+            app.command(name, epilog=loaded.EXAMPLES, rich_help_panel=panel)(with_help(command))
     return typer.main.get_command(app)
 
 

@@ -15,7 +15,7 @@ import typer
 from u2cut import console, weights
 from u2cut.batch.plan import Plan, plan
 from u2cut.cli.options import on_terminal
-from u2cut.errors import OutputError, UsageError, printable
+from u2cut.errors import ExitCode, OutputError, UsageError, printable
 from u2cut.files import STD
 from u2cut.imaging.formats import Format
 from u2cut.options import BatchOptions, Product
@@ -69,8 +69,11 @@ def run_batch(options: BatchOptions, *, label: str) -> None:
         place = options.output.output
         where = f" in {printable(place)}" if place not in (None, STD) else ""
         console.logger.log(console.NOTICE, "%s%s", summary.counted(), where)
-    if summary.exit_code:
-        raise SystemExit(int(summary.exit_code))
+    code = summary.exit_code
+    if not code and jobs.unlisted:
+        code = ExitCode.PARTIAL  # nobody knows what photos are there
+    if code:
+        raise SystemExit(int(code))
 
 
 def _show(jobs: Plan, options: BatchOptions) -> None:

@@ -1,8 +1,10 @@
 """Typer commands made from options classes: each field is an option, declared once."""
 
+import ast
 import functools
 import inspect
 import sys
+import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
@@ -87,6 +89,7 @@ def takes(*groups: type[Options]) -> Callable[[_Function], _Function]:
             ]
             function(*made, **values)
 
+        with_help(command)
         own = [
             parameter
             for parameter in inspect.signature(function, eval_str=True).parameters.values()
@@ -100,6 +103,16 @@ def takes(*groups: type[Options]) -> Callable[[_Function], _Function]:
         return command
 
     return decorate
+
+
+def with_help(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command its help back, which ``python -OO`` takes away with all docstrings."""
+    if command.__doc__ is None:
+        source = textwrap.dedent(inspect.getsource(command))
+        body = ast.parse(source).body[0]
+        assert isinstance(body, ast.FunctionDef)
+        command.__doc__ = ast.get_docstring(body)
+    return command
 
 
 def _parameters(group: type[Options]) -> Iterator[inspect.Parameter]:

@@ -1,5 +1,6 @@
 """One object that owns the network: photos in, fused maps out."""
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from u2cut import saliency, weights
 from u2cut.engines.base import Engine, open_engine
+from u2cut.errors import DeviceError
 from u2cut.options import NetworkOptions, WeightsOptions
 
 _SMALLER = (0.8, 0.7)  # of the usual input size: 256 and 224 beside 320
@@ -57,6 +59,7 @@ class Predictor:
         self._batch_size = options.batch_size
         self._turns = threading.Semaphore(0)
         self._open_at = partial(self._open, found.path, options)
+        self._process = os.getpid()
         self._others: dict[int, Engine] = {}
         self._opening_others = threading.Lock()
         opener = ThreadPoolExecutor(1, "u2cut engine")
@@ -113,9 +116,18 @@ class Predictor:
         return saliency.preprocess(image, self.size)
 
     def predict(self, inputs: Sequence[NDArray[np.float32]]) -> list[Prediction]:
-        """Return the fused map of each network input."""
+        """Return the fused map of each network input.
+
+        Raises:
+            DeviceError: This is a forked process, and not the one that made the predictor.
+        """
         if not inputs:
             return []
+        if os.getpid() != self._process:
+            raise DeviceError(
+                "this network was made ready in another process, and a forked one can't use it",
+                remedy="make a Remover of its own in each process, or start them by 'spawn'",
+            )
         engine = self.engine
         with self._turns:
             start = time.perf_counter()

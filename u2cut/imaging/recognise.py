@@ -29,6 +29,7 @@ _FOREIGN = (
     (b"<!DOCTYPE", "a web page, not a photo: download the photo itself"),
     (b"<html", "a web page, not a photo: download the photo itself"),
     (b"PK\x03\x04", "a ZIP archive: unpack it first"),
+    (b"\x1aE\xdf\xa3", "a video: save single frames as PNG first"),
     (b"FUJIFILMCCD-RAW", _RAW),
     (b"IIRO", _RAW),
     (b"IIRS", _RAW),
@@ -62,6 +63,8 @@ def recognise(data: bytes) -> str:
     for signature, what in _FOREIGN:
         if data[:64].lstrip().startswith(signature):
             raise InputError(f"this is {what}")
+    if data[4:8] == b"ftyp":
+        raise InputError("this is a video: save single frames as PNG first")
     if not data[:256].strip(b"\0"):
         raise InputError("not a picture but zeros, as after a broken copy: copy it again")
     raise InputError(f"not a picture that u2cut reads ({READ_IN_WORDS})")

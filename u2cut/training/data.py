@@ -1,5 +1,6 @@
 """The photos of a run: found, checked, divided, cached."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,13 @@ def _find_held_back(
     """Return the validation pairs: other data, a list's, or a share of each folder."""
     if config.val:
         other = scan(config.val)
+        trained = {os.path.realpath(pair.image) for _, pair in found}
+        shared = sum(os.path.realpath(pair.image) in trained for pair in other.pairs)
+        if shared:
+            logger.warning(
+                "%d photos of --val are trained on, too: what is measured on them says little",
+                shared,
+            )
         return [(0, pair) for pair in other.pairs], list(other.problems)
     if config.val_names is not None:
         wanted = restrict((p for _, p in found), read_names(config.val_names))

@@ -23,8 +23,9 @@ from u2cut.training.trainer import Trainer
 from u2cut.training.validate import ALL, Measures, draw_sheet
 from u2cut.version import __version__
 from u2cut.weights import read_metadata
+from u2cut.weights.choose import RUN_WEIGHTS
 
-WEIGHTS = "model.safetensors"
+WEIGHTS = RUN_WEIGHTS
 LICENCE = "Apache-2.0 for code and format; the weights' use follows the training photos' terms"
 
 

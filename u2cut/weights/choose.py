@@ -5,8 +5,9 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from u2cut.console import logger
+from u2cut.console import NOTICE, logger
 from u2cut.errors import WeightsError, printable
 from u2cut.weights import cache, notes, registry
 from u2cut.weights.metadata import input_size, is_onnx, read_metadata
@@ -31,13 +32,20 @@ class LocalWeights:
     input_size: int
 
 
+RUN_WEIGHTS: Final = "model.safetensors"  # what a training run keeps
+
+
 def local(path: Path) -> LocalWeights:
     """Take any file; ``load_network`` judges what is in it. ONNX is converted, once.
+
+    A training run's folder stands for the weights in it.
 
     Raises:
         WeightsError: There is no such file, its header names an impossible input size, or it is
             the ONNX file of another network.
     """
+    if path.is_dir() and (path / RUN_WEIGHTS).is_file():
+        path /= RUN_WEIGHTS
     _require_file(path)
     if is_onnx(path):
         from u2cut.weights.convert import converted
@@ -183,6 +191,9 @@ def _bring_in_known(file: Path, known: Iterable[registry.WeightSpec]) -> LocalWe
     except OSError as e:
         raise WeightsError.from_os(e, file) from e
     for spec in known:
+        if spec.name == registry.BUNDLED and digest == registry.bundled_sha256():
+            logger.log(NOTICE, "%s ships with u2cut: there is nothing to import", spec.name)
+            return LocalWeights(spec.name, registry.bundled_path(), spec.input_size)
         for form in spec.forms:
             if form.sha256 == digest:
                 return LocalWeights(spec.name, cache.copy_in(form, file), spec.input_size)
@@ -249,4 +260,4 @@ def _fetched(
 
 
 def _offline_by_environment() -> bool:
-    return os.environ.get("U2CUT_OFFLINE", "").lower() not in ("", "0", "false", "no")
+    return os.environ.get("U2CUT_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")

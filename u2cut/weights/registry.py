@@ -212,8 +212,9 @@ def spec(name: str) -> WeightSpec:
     """
     if name in OFFICIAL:
         return OFFICIAL[name]
+    says = ", as U2CUT_MODEL says" if name == os.environ.get("U2CUT_MODEL") else ""
     raise WeightsError(
-        f"no weights are called '{printable(name)}'; known: {', '.join(names())}. "
+        f"no weights are called '{printable(name)}'{says}; known: {', '.join(names())}. "
         "For a file of your own use --weights FILE (train: --init FILE)"
     )
 

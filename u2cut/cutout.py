@@ -61,20 +61,35 @@ class Cutout:
         return self.photo.size
 
     @cached_property
-    def _map(self) -> NDArray[np.float32] | None:
-        """The saliency map at the network's resolution or finer; None without a subject."""
+    def _chosen(self) -> tuple[NDArray[np.float32] | None, float]:
+        """The surest view's saliency map, None without a subject; and the confidence in it."""
         first = maps.to_saliency(self._fused)
         if first is None or int(np.ptp(self.photo.image)) <= 2:
-            return None  # an even picture has no subject, whatever the network dreams up
-        if self._options.edge.matting is Matting.BEST:
-            others = (
-                maps.to_saliency(fused) for fused in self._network.views(self.photo.for_network)
-            )
-            seen = [first, *(other for other in others if other is not None)]
-            first = min(seen, key=maps.uncertainty)
-        if not self._options.edge.refines_by_zoom:
-            return first
-        return matting.refine_by_zoom(self.photo.image, first, self._network.fused_map)
+            return None, 0.0  # an even picture has no subject, whatever the network dreams up
+        if self._options.edge.matting is not Matting.BEST:
+            return first, maps.confidence(first)
+        fused = self._network.views(self.photo.for_network)
+        views = [first, *(maps.to_saliency(view) for view in fused)]
+        seen = [view for view in views if view is not None]
+        chosen = min(seen, key=maps.uncertainty)
+        others = [view for view in views if view is not chosen]
+        return chosen, maps.confidence(chosen, others)
+
+    @cached_property
+    def _map(self) -> NDArray[np.float32] | None:
+        """The saliency map at the network's resolution or finer; None without a subject."""
+        chosen, _ = self._chosen
+        if chosen is None or not self._options.edge.refines_by_zoom:
+            return chosen
+        return matting.refine_by_zoom(self.photo.image, chosen, self._network.fused_map)
+
+    @property
+    def confidence(self) -> float:
+        """How good the outline probably is: its expected IoU with the truth, in [0, 1].
+
+        0 without a subject. ``matting="best"`` knows better, for it sees several views.
+        """
+        return self._chosen[1]
 
     @property
     def has_subject(self) -> bool:

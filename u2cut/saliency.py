@@ -6,6 +6,7 @@ min-max the fused map and resize it bilinearly to the photo's size.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
@@ -127,6 +128,44 @@ def uncertainty(saliency: NDArray[np.float32]) -> float:
     """
     area = np.count_nonzero(saliency > 0.5)
     return float(np.minimum(saliency, 1 - saliency).sum()) / area if area else math.inf
+
+
+# Logistic fit of the IoU with the truth; benchmarks/confidence.py.
+_ONE_VIEW: Final = (2.6, -3.0)
+_VIEWS: Final = (2.6, -2.0, -2.0)
+
+
+def confidence(
+    chosen: NDArray[np.float32], others: Sequence[NDArray[np.float32] | None] = ()
+) -> float:
+    """Return how good a map probably is: its expected IoU with the truth, in [0, 1].
+
+    From its uncertainty and, where there are other views, from how far they disagree with it.
+
+    Args:
+        chosen: The saliency map, (s, s) float32 in [0, 1].
+        others: The other views' maps, of any sizes; None for one without a subject.
+    """
+    unsure = min(uncertainty(chosen), 1.0)
+    if not others:
+        constant, per_doubt = _ONE_VIEW
+        return _logistic(constant + per_doubt * unsure)
+    constant, per_doubt, per_disagreement = _VIEWS
+    disagreement = float(np.mean([1 - _agreement(chosen, other) for other in others]))
+    return _logistic(constant + per_doubt * unsure + per_disagreement * disagreement)
+
+
+def _agreement(chosen: NDArray[np.float32], other: NDArray[np.float32] | None) -> float:
+    """Return the IoU of two maps' subjects."""
+    if other is None:
+        return 0.0
+    one, two = chosen > 0.5, upsample(other, (chosen.shape[0], chosen.shape[1])) > 0.5
+    union = np.count_nonzero(one | two)
+    return np.count_nonzero(one & two) / union if union else 1.0
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
 
 
 def upsample(saliency: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

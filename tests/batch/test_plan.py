@@ -202,7 +202,7 @@ def test_a_plan_returns_what_was_put_in_again_and_again(pairs: list[tuple[str, s
     jobs = [Job(source, target) for source, target in pairs]
     with Plan() as spooled:
         for job in jobs:
-            spooled._append(job)
+            spooled.append(job)
         assert list(spooled) == list(spooled) == jobs
 
 

@@ -20,6 +20,7 @@ from u2cut.version import __version__
 
 Line = dict[str, object]
 _HEADER = "u2cut"  # the key that only a header has: the version
+BEGUN = "begun"  # the key that only a line of ``Journal.begin`` has
 _LONGEST_LINE = 1 << 20
 
 
@@ -62,13 +63,25 @@ class Journal:
         header: Line = {_HEADER: __version__, "time": _now(), "folder": str(Path.cwd())}
         self._append(header | {"photos": photos, "options": self._options})
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Result, **more: object) -> None:
         """Append one input.
+
+        Args:
+            result: What became of it.
+            more: What else is to be remembered of it.
 
         Raises:
             OutputError: It can't be written.
         """
-        self._append(result.record() | {"time": _now()})
+        self._append(result.record() | {"time": _now()} | more)
+
+    def begin(self, jobs: list[Line]) -> None:
+        """Append what is begun, so that a later run knows whose the outputs are.
+
+        Raises:
+            OutputError: It can't be written.
+        """
+        self._append({BEGUN: jobs, "time": _now()})
 
     def _append(self, line: Line) -> None:
         self._write(json.dumps(line).encode() + b"\n")
@@ -186,7 +199,7 @@ def finished(path: Path) -> set[int]:
             identity = Identities(str(line.get("folder")))
             continue
         source, target = str(line.get("input")), str(line.get("output"))
-        if source == STD:
+        if source == STD or BEGUN in line:
             continue  # who knows what it brings next time
         if line.get("status") == "failed":
             done.discard(identity(source, target))

@@ -72,7 +72,8 @@ class Plan:
                 source, target = record.split(b"\0")
                 yield Job(os.fsdecode(source), os.fsdecode(target))
 
-    def _append(self, job: Job) -> None:
+    def append(self, job: Job) -> None:
+        """Add a job at the end."""
         self._spool.seek(0, os.SEEK_END)
         self._spool.write(os.fsencode(job.source) + b"\0" + os.fsencode(job.target) + b"\0\0")
         self._count += 1
@@ -151,6 +152,24 @@ def _refuse_output_among_inputs(inputs: tuple[str, ...], output: OutputOptions) 
         )
 
 
+def result_name(name: str, output: OutputOptions, label: str = "") -> str:
+    """Return the file name of a photo's result.
+
+    Args:
+        name: The photo's file name.
+        output: Its format, and whether the photo's ending stays.
+        label: Goes before the ending, as ``.cutout``.
+    """
+    stem, ending = os.path.splitext(name)
+    if output.keep_ending or (ending and ending.lower() not in READ):
+        stem = name
+    tail = f"{label}.{(output.format or Format.PNG).value}"
+    room = _NAME_BYTES - len(tail)
+    if len(os.fsencode(stem)) > room:
+        stem = os.fsencode(stem)[:room].decode("utf-8", "ignore")
+    return stem + tail
+
+
 class _Planner:
     def __init__(
         self,
@@ -168,7 +187,6 @@ class _Planner:
         self.plan = planned
         self.is_finished = is_finished
         self.folder = self._target_is_folder()
-        self.ending = (output.format or Format.PNG).value
         self.targets: set[int] = set()
         self.input_files: set[tuple[int, int]] = set()
 
@@ -242,7 +260,7 @@ class _Planner:
                 self.plan.finished += 1
                 return
             self._refuse_existing_target(job)
-        self.plan._append(job)
+        self.plan.append(job)
         if self.output.overwrite and source.path != STD and (at := _identity(source.path)):
             self.input_files.add(at)
 
@@ -261,14 +279,7 @@ class _Planner:
         return os.path.join(target, folder, self._named(name, ""))
 
     def _named(self, name: str, label: str) -> str:
-        stem, ending = os.path.splitext(name)
-        if self.output.keep_ending or (ending and ending.lower() not in READ):
-            stem = name
-        tail = f"{label}.{self.ending}"
-        room = _NAME_BYTES - len(tail)
-        if len(os.fsencode(stem)) > room:
-            stem = os.fsencode(stem)[:room].decode("utf-8", "ignore")
-        return stem + tail
+        return result_name(name, self.output, label)
 
     def _refuse_shared_target(self, job: Job) -> None:
         where = os.path.normcase(os.path.abspath(job.target))

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from u2cut.batch.plan import Job
 from u2cut.errors import ExitCode, PartialFailure, U2cutError
+
+DOUBTFUL: Final = 0.7  # confidence below which a result is worth a look
 
 Status = Literal["ok", "skipped", "failed"]
 
@@ -20,6 +22,8 @@ class Result:
         error: Why it failed.
         size: (height, width) of the photo, upright.
         coverage: Share of the photo that the subject covers, in [0, 1].
+        confidence: How good its outline probably is, in [0, 1]; 0 without a subject.
+        written: (height, width) of the output.
         stages: Seconds in each stage.
     """
 
@@ -28,6 +32,8 @@ class Result:
     error: Exception | None = None
     size: tuple[int, int] | None = None
     coverage: float | None = None
+    confidence: float | None = None
+    written: tuple[int, int] | None = None
     stages: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -38,6 +44,7 @@ class Result:
     def record(self) -> dict[str, object]:
         """Return the line of ``--json``."""
         height, width = self.size or (None, None)
+        output_height, output_width = self.written or (None, None)
         return {
             "input": self.job.source,
             "output": self.job.target,
@@ -45,7 +52,10 @@ class Result:
             "error": None if self.error is None else str(self.error),
             "width": width,
             "height": height,
+            "output_width": output_width,
+            "output_height": output_height,
             "coverage": None if self.coverage is None else round(self.coverage, 6),
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
             "seconds": round(self.seconds, 4),
         }
 
@@ -56,6 +66,7 @@ class Summary:
 
     Attributes:
         counts: Inputs by status.
+        doubtful: Results with a confidence below ``DOUBTFUL``.
         last_error: Of the failed ones.
         crashed: Whether an error was a bug.
         seconds: The whole run's.
@@ -63,6 +74,7 @@ class Summary:
     """
 
     counts: Counter[str] = field(default_factory=Counter)
+    doubtful: int = 0
     last_error: Exception | None = None
     crashed: bool = False
     seconds: float = 0.0
@@ -72,6 +84,7 @@ class Summary:
         """Count one input."""
         self.counts[result.status] += 1
         self.stages.update(result.stages)
+        self.doubtful += result.confidence is not None and result.confidence < DOUBTFUL
         if result.error is not None:
             self.last_error = result.error
             self.crashed |= not isinstance(result.error, U2cutError)
@@ -90,7 +103,8 @@ class Summary:
     def counted(self) -> str:
         """Return how many inputs came to what: ``198 ok, 2 failed``."""
         counts = ", ".join(f"{n} {status}" for status, n in self.counts.items() if n)
-        return counts or "nothing done"
+        doubt = f"; {self.doubtful} look doubtful" if self.doubtful else ""
+        return (counts or "nothing done") + doubt
 
     def __str__(self) -> str:
         rate = self.counts["ok"] / self.seconds if self.seconds else 0.0

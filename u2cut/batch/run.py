@@ -87,7 +87,8 @@ class _Stages:
         cutout = Cutout(frame, prediction.fused, self.options.render, self.predictor)
         with _timed(result.stages, "matting"):
             pixels: NDArray[np.uint8] = cutout.pixels(self.backdrop)
-            result.coverage = cutout.coverage
+            result.coverage, result.confidence = cutout.coverage, cutout.confidence
+            result.written = (pixels.shape[0], pixels.shape[1])
         if not cutout.has_subject:
             logger.warning("%s: no subject found; the result is empty", name_of(job.source))
         elif not result.coverage:
@@ -112,6 +113,7 @@ def run(
     plan: Plan,
     options: BatchOptions,
     *,
+    predictor: Predictor | None = None,
     stdout: BinaryIO | None = None,
     report: Callable[[Result], None] = lambda result: None,
 ) -> Summary:
@@ -120,6 +122,7 @@ def run(
     Args:
         plan: The jobs.
         options: What was asked for.
+        predictor: What runs the network, if it is there already.
         stdout: The real stdout, for jobs that go there.
         report: Called with each input's result, in input order.
 
@@ -135,7 +138,8 @@ def run(
     summary = Summary()
     unwritable = 0
     try:
-        stages = _Stages(options, Predictor(options.network, quiet=options.run.quiet), sink)
+        predictor = predictor or Predictor(options.network, quiet=options.run.quiet)
+        stages = _Stages(options, predictor, sink)
         outcomes = flow(
             plan,
             first=stages.first,

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from u2cut.batch.journal import Identities, Line, is_header, lines
+from u2cut.batch.journal import BEGUN, Identities, Line, is_header, lines
+from u2cut.batch.result import DOUBTFUL
 from u2cut.errors import printable
 
 # More reasons than these can't be read anyway, and their texts take room.
@@ -38,6 +39,7 @@ class JournalSummary:
         ended: Time of the last line.
         seconds: How long the runs took, without what lay between them.
         ok: Inputs with a new output.
+        doubtful: Those of them whose outline is probably wrong.
         skipped: Inputs whose output existed before.
         failed: Inputs without an output.
         left: Inputs that the last run had before it and did not come to.
@@ -50,6 +52,7 @@ class JournalSummary:
     ended: str = ""
     seconds: float = 0.0
     ok: int = 0
+    doubtful: int = 0
     skipped: int = 0
     failed: int = 0
     left: int = 0
@@ -77,7 +80,9 @@ class _Counter:
     def __init__(self) -> None:
         self.total = JournalSummary()
         self.identity = Identities()
-        self.fates: dict[int, int] = {}  # an input's identity: _OK, _SKIPPED or a reason's place
+        self.fates: dict[
+            int, int
+        ] = {}  # an input's identity: _OK, _DOUBTFUL, _SKIPPED or a reason's place
         self.reasons: list[Reason] = []
         self.places: dict[str, int] = {}
         self.begun = ""
@@ -93,7 +98,7 @@ class _Counter:
             self.identity = Identities(str(line.get("folder")))
             photos = line.get("photos")
             self.total.left = photos if isinstance(photos, int) else 0
-        else:
+        elif BEGUN not in line:
             self.total.left = max(0, self.total.left - 1)
             self._add_record(line)
         self.total.ended = time or self.total.ended
@@ -102,9 +107,11 @@ class _Counter:
         key = self.identity(str(line.get("input")), str(line.get("output")))
         if line.get("status") == "ok":
             self.made += 1
-            self.fates[key] = _OK
+            sure = line.get("confidence")
+            doubtful = isinstance(sure, int | float) and sure < DOUBTFUL
+            self.fates[key] = _DOUBTFUL if doubtful else _OK
         elif line.get("status") == "skipped":
-            if self.fates.get(key) != _OK:
+            if self.fates.get(key) not in (_OK, _DOUBTFUL):
                 self.fates[key] = _SKIPPED
         else:
             self.fates[key] = self._place(line)
@@ -129,7 +136,9 @@ class _Counter:
         self._end_run()
         total = self.total
         counts = Counter(self.fates.values())
-        total.ok, total.skipped = counts.pop(_OK, 0), counts.pop(_SKIPPED, 0)
+        total.doubtful = counts.pop(_DOUBTFUL, 0)
+        total.ok = counts.pop(_OK, 0) + total.doubtful
+        total.skipped = counts.pop(_SKIPPED, 0)
         total.failed = counts.total()
         for place, count in counts.items():
             self.reasons[place].count = count
@@ -140,7 +149,7 @@ class _Counter:
         return total
 
 
-_OK, _SKIPPED = -1, -2
+_OK, _SKIPPED, _DOUBTFUL = -1, -2, -3
 
 
 def _without_names(line: Line) -> str:

@@ -23,6 +23,7 @@ from u2cut.version import __version__
 _COMMANDS: Final = {
     "remove": ("remove", "remove", "Photos"),
     "mask": ("mask", "mask", "Photos"),
+    "watch": ("watch", "watch", "Photos"),
     "report": ("report", "report", "Photos"),
     "train": ("train", "train", "Training"),
     "eval": ("evaluate", "evaluate", "Training"),

@@ -6,7 +6,7 @@ import inspect
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -71,7 +71,9 @@ Verbose = Annotated[
 Photos = Annotated[list[Path] | None, typer.Argument(metavar="[PHOTOS]...", show_default=False)]
 
 
-def takes(*groups: type[Options]) -> Callable[[_Function], _Function]:
+def takes(
+    *groups: type[Options], without: Collection[str] = ()
+) -> Callable[[_Function], _Function]:
     """Give a command the fields of options classes as options.
 
     The command's function takes an instance of each class, positionally and in this order, and
@@ -79,13 +81,15 @@ def takes(*groups: type[Options]) -> Callable[[_Function], _Function]:
 
     Args:
         groups: Classes whose fields were described by ``u2cut.describe.option``.
+        without: Fields that make no sense for this command; they keep their defaults.
     """
 
     def decorate(function: _Function) -> _Function:
         @functools.wraps(function)
         def command(**values: Any) -> None:
             made = [
-                group(**{f.name: values.pop(f.name) for f in fields(group)}) for group in groups
+                group(**{f.name: values.pop(f.name) for f in fields(group) if f.name in values})
+                for group in groups
             ]
             function(*made, **values)
 
@@ -95,7 +99,12 @@ def takes(*groups: type[Options]) -> Callable[[_Function], _Function]:
             for parameter in inspect.signature(function, eval_str=True).parameters.values()
             if parameter.kind is parameter.KEYWORD_ONLY
         ]
-        declared = [parameter for group in groups for parameter in _parameters(group)]
+        declared = [
+            parameter
+            for group in groups
+            for parameter in _parameters(group)
+            if parameter.name not in without
+        ]
         del command.__dict__["__wrapped__"]
         signature = inspect.Signature([*own, *declared])
         command.__signature__ = signature  # type: ignore[attr-defined]

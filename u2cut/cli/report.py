@@ -1,6 +1,7 @@
-"""``u2cut report``: what a journal says, in few lines."""
+"""``u2cut report``: what a journal says, in few lines or as a contact sheet."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ import typer
 
 from u2cut import console
 from u2cut.cli.options import Json, examples
-from u2cut.errors import printable
+from u2cut.errors import OutputError, printable
 
 if TYPE_CHECKING:
     from u2cut.batch.summary import JournalSummary
@@ -18,7 +19,9 @@ _MOST_SHOWN = 20
 
 
 EXAMPLES = examples(
-    "u2cut remove photos/ -o out/ --journal night.jsonl", "u2cut report night.jsonl"
+    "u2cut remove photos/ -o out/ --journal night.jsonl",
+    "u2cut report night.jsonl",
+    "u2cut report night.jsonl --sheet review.html",
 )
 
 
@@ -26,23 +29,57 @@ def report(
     *,
     journal: Annotated[Path, typer.Argument(help="What --journal wrote.", show_default=False)],
     as_json: Json = False,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a contact sheet, one HTML file: before and after on green, the least "
+            "certain first.",
+            show_default=False,
+        ),
+    ] = None,
+    most: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Photos on the sheet at most.")
+    ] = 200,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a sheet that exists.")
+    ] = False,
 ) -> None:
     """Sum up a run's journal.
 
-    Says how many photos are done, failed (and why) and left, and photos a second.
+    Says how many photos are done, failed (and why) and left, how many look doubtful, and photos
+    a second.
     """
+    if sheet is not None and os.path.lexists(sheet) and not overwrite:
+        raise OutputError("exists already", path=sheet, remedy="--overwrite replaces it")
     with console.protect_stdout() as stdout:
         from u2cut.batch.summary import summarise_journal
 
         found = summarise_journal(journal)
         text = json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(_lines(found))
         stdout.write(text.encode() + b"\n")
+        if sheet is not None:
+            _write_sheet(journal, sheet, most, overwrite=overwrite)
+
+
+def _write_sheet(journal: Path, path: Path, most: int, *, overwrite: bool) -> None:
+    from u2cut.batch.sheet import entries, sheet
+    from u2cut.files.sink import Sink
+
+    found = entries(journal)
+    with console.progress(min(most, len(found)), unit="photo", label="sheet") as bar:
+        parts = []
+        for part in sheet(found, title=journal.name, most=most):
+            parts.append(part)
+            bar.update()
+    Sink(overwrite=overwrite).write(str(path), b"".join(parts))
 
 
 def _lines(found: "JournalSummary") -> Iterator[str]:
     yield f"runs      {found.runs:>9,}  {found.started} to {found.ended}"
     rate = f"  {found.photos_per_second:.2f} photos/s in {found.seconds:,.0f} s"
     yield f"ok        {found.ok:>9,}{rate if found.ok else ''}"
+    yield f"doubtful  {found.doubtful:>9,}"
     yield f"skipped   {found.skipped:>9,}"
     yield f"failed    {found.failed:>9,}"
     for reason in found.reasons[:_MOST_SHOWN]:

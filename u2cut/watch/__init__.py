@@ -1,0 +1,1 @@
+"""A folder that is watched: photos that come are cut out."""

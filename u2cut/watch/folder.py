@@ -89,7 +89,7 @@ class Folder:
             for entry in found:
                 if entry.name.startswith((".", "~")):
                     continue
-                name = os.path.join(inside, entry.name)
+                name = os.path.join(inside, entry.name)  # noqa: PTH118  (many, often)
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         if self._recursive and os.path.realpath(entry.path) not in self._leave_out:
@@ -103,5 +103,5 @@ class Folder:
 
 
 def _is_photo(name: str) -> bool:
-    stem, ending = os.path.splitext(name.lower())
+    stem, ending = os.path.splitext(name.lower())  # noqa: PTH122
     return ending in READ and not stem.endswith(_RUNNING)

@@ -1,6 +1,5 @@
 """What a watcher remembers: from its journal, so that a restart repeats nothing."""
 
-import os
 from datetime import datetime
 from pathlib import Path
 
@@ -47,7 +46,7 @@ class Memory:
     def _recover(self, line: Line, at: float) -> None:
         """Call a photo done whose output was written before the watcher could say so."""
         try:
-            written = os.stat(str(line["output"])).st_mtime
+            written = Path(str(line["output"])).stat().st_mtime
         except OSError:
             return
         if written >= at - 0.002:  # the journal's time has milliseconds

@@ -21,7 +21,7 @@ from u2cut.options import Matting, OutputOptions, Product, RenderOptions
 
 
 class Network(Protocol):
-    """What predicts fused maps of photos, RGB (H, W, 3) uint8: a ``Predictor``."""
+    """A predictor of fused maps of photos, RGB (H, W, 3) uint8: a ``Predictor``."""
 
     def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the fused map, (S, S) float32."""
@@ -65,7 +65,7 @@ class Cutout:
         """The surest view's saliency map, None without a subject; and the confidence in it."""
         first = maps.to_saliency(self._fused)
         if first is None or int(np.ptp(self.photo.image)) <= 2:
-            return None, 0.0  # an even picture has no subject, whatever the network dreams up
+            return None, 0.0  # an even picture has no subject, whatever the network answers
         if self._options.edge.matting is not Matting.BEST:
             return first, maps.confidence(first)
         fused = self._network.views(self.photo.for_network)
@@ -85,7 +85,7 @@ class Cutout:
 
     @property
     def confidence(self) -> float:
-        """How good the outline probably is: its expected IoU with the truth, in [0, 1].
+        """The expected IoU of the outline with the truth, in [0, 1].
 
         0 without a subject. ``matting="best"`` knows better, for it sees several views.
         """
@@ -93,7 +93,7 @@ class Cutout:
 
     @property
     def has_subject(self) -> bool:
-        """Whether the network found a subject."""
+        """Return whether the network found a subject."""
         return self._map is not None
 
     @cached_property

@@ -4,7 +4,7 @@ U2cutError
 ├── UsageError      2   options or arguments that contradict each other
 ├── InputError      3   a photo or a list that can't be read
 ├── OutputError     4   a result that can't be written
-├── WeightsError    5   weights that can't be had, or aren't what they claim to be
+├── WeightsError    5   weights that are not available, or aren't what they claim to be
 ├── DeviceError     6   a device, engine or precision that was asked for and is missing
 │   └── MissingDependencyError   a package that an extra brings
 ├── DataError       7   invalid training or evaluation data
@@ -136,7 +136,7 @@ class OutputError(U2cutError):
 
 
 class WeightsError(U2cutError):
-    """Weights that can't be had, or aren't what they claim to be."""
+    """Weights that are not available, or aren't what they claim to be."""
 
     exit_code = ExitCode.WEIGHTS
 

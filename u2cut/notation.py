@@ -1,4 +1,4 @@
-"""What users write for a colour or a margin. No numpy, no PIL until a colour is read."""
+"""Colours, margins and sizes as users write them. No numpy, no PIL until a colour is read."""
 
 import re
 from dataclasses import dataclass

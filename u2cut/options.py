@@ -1,4 +1,4 @@
-"""What the user asked for: a frozen dataclass a concern, with every default and help text.
+"""The user's options: a frozen dataclass a concern, with every default and help text.
 
 The command line makes its options from these fields (see ``u2cut.cli.options``), so that a
 default, a limit or a help text stands in one place. Nothing heavy is imported here.
@@ -48,7 +48,7 @@ def check_device(name: str) -> None:
 
 
 class Product(StrEnum):
-    """What is made of a photo."""
+    """The kind of result."""
 
     CUTOUT = "cutout"
     MASK = "mask"
@@ -58,7 +58,7 @@ class Product(StrEnum):
 
 
 class EngineName(StrEnum):
-    """What runs the network."""
+    """The engine that runs the network."""
 
     AUTO = "auto"
     TORCH = "torch"
@@ -66,7 +66,7 @@ class EngineName(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the network computes in."""
+    """The precision that the network computes in."""
 
     AUTO = "auto"
     FP32 = "fp32"
@@ -76,7 +76,7 @@ class Precision(StrEnum):
 
 
 class Matting(StrEnum):
-    """How the edge is refined."""
+    """The way in which the edge is refined."""
 
     NONE = "none"
     FAST = "fast"
@@ -85,7 +85,7 @@ class Matting(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InputOptions(Options):
-    """Which photos."""
+    """The photos."""
 
     PANELS: ClassVar[Mapping[str, str]] = {"recursive": "Input"}
 
@@ -114,7 +114,7 @@ class InputOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions(Options):
-    """Where results go and how they are written."""
+    """The place and the format of the results."""
 
     PANELS: ClassVar[Mapping[str, str]] = {"output": "Output"}
 
@@ -185,7 +185,7 @@ class OutputOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class EdgeOptions(Options):
-    """How a saliency map becomes an alpha matte."""
+    """The way from a saliency map to an alpha matte."""
 
     PANELS: ClassVar[Mapping[str, str]] = {"matting": "Edges"}
 
@@ -199,7 +199,7 @@ class EdgeOptions(Options):
     zoom: bool | None = field(
         default=None,
         metadata=option(
-            "Look at small subjects a second time, closer.",
+            "Predict small subjects a second time, enlarged.",
             "--zoom/--no-zoom",
             shown="with --matting best",
         ),
@@ -220,7 +220,7 @@ class EdgeOptions(Options):
 
     @property
     def refines_by_zoom(self) -> bool:
-        """Whether small subjects get a second look."""
+        """Return whether small subjects get a second prediction."""
         return self.matting is Matting.BEST if self.zoom is None else self.zoom
 
 
@@ -248,7 +248,7 @@ Background = tuple[int, int, int] | Picture | Blur
 
 @dataclass(frozen=True, slots=True)
 class CutoutOptions(Options):
-    """How a cutout looks beside its edge."""
+    """The look of a cutout beside its edge."""
 
     PANELS: ClassVar[Mapping[str, str]] = {"background": "Output"}
 
@@ -309,7 +309,7 @@ class CutoutOptions(Options):
 
     @property
     def behind(self) -> Background | None:
-        """What stands behind the subject; None leaves it transparent."""
+        """The background; None leaves it transparent."""
         if self.background_image is not None:
             return Picture(self.background_image)
         if self.background_blur is not None:
@@ -366,7 +366,7 @@ class CanvasOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class MaskOptions(Options):
-    """Which kind of mask."""
+    """The kind of mask."""
 
     PANELS: ClassVar[Mapping[str, str]] = {"alpha": "Output"}
 
@@ -389,7 +389,7 @@ class MaskOptions(Options):
 
     @property
     def product(self) -> Product:
-        """What is made."""
+        """The kind of result."""
         if self.alpha:
             return Product.ALPHA
         if self.saliency:
@@ -399,7 +399,7 @@ class MaskOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class WeightsOptions(Options):
-    """Which network."""
+    """The network's weights."""
 
     PANELS: ClassVar[Mapping[str, str]] = {"model": "Network"}
 
@@ -427,7 +427,7 @@ class WeightsOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions(WeightsOptions):
-    """Which network runs, and on what."""
+    """The network, and the machine that it runs on."""
 
     engine: EngineName = field(
         default=EngineName.AUTO,
@@ -464,7 +464,7 @@ class NetworkOptions(WeightsOptions):
 
 @dataclass(frozen=True, slots=True)
 class RunOptions(Options):
-    """How a run behaves."""
+    """The behaviour of a run."""
 
     PANELS: ClassVar[Mapping[str, str]] = {"jobs": "Run"}
 
@@ -523,7 +523,7 @@ class RunOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions(Options):
-    """What is made of a photo, and how it looks."""
+    """The kind of result, and its look."""
 
     product: Product = Product.CUTOUT
     invert: bool = False

@@ -43,7 +43,7 @@ _ORIENTATION, _SIDEWAYS = 0x112, range(5, 9)  # EXIF
 
 
 class RemoverOptions(TypedDict, total=False):
-    """What a ``Remover`` may be told; the defaults are those of the options classes."""
+    """The options of a ``Remover``; the defaults are those of the options classes."""
 
     weights: str | os.PathLike[str] | None
     offline: bool
@@ -133,7 +133,7 @@ class Remover:
         if given:
             raise UsageError(f"a Remover has no option {printable(next(iter(given)))}")
         self._predictor = Predictor(network)
-        self._predictor.engine  # noqa: B018  # what can't be had is said now
+        self._predictor.engine  # noqa: B018  # what is missing is said now
 
     @property
     def model(self) -> str:

@@ -131,8 +131,8 @@ def uncertainty(saliency: NDArray[np.float32]) -> float:
 
 
 # Logistic fit of the IoU with the truth; benchmarks/confidence.py.
-_ONE_VIEW: Final = (2.6, -3.0)
-_VIEWS: Final = (2.6, -2.0, -2.0)
+_ONE_VIEW: Final = (2.95, -5.64)
+_VIEWS: Final = (3.32, -5.70, -1.93)
 
 
 def confidence(
@@ -146,13 +146,14 @@ def confidence(
         chosen: The saliency map, (s, s) float32 in [0, 1].
         others: The other views' maps, of any sizes; None for one without a subject.
     """
-    unsure = min(uncertainty(chosen), 1.0)
+    unsure = math.sqrt(min(uncertainty(chosen), 1.0))
     if not others:
         constant, per_doubt = _ONE_VIEW
         return _logistic(constant + per_doubt * unsure)
     constant, per_doubt, per_disagreement = _VIEWS
     disagreement = float(np.mean([1 - _agreement(chosen, other) for other in others]))
-    return _logistic(constant + per_doubt * unsure + per_disagreement * disagreement)
+    apart = math.sqrt(disagreement)
+    return _logistic(constant + per_doubt * unsure + per_disagreement * apart)
 
 
 def _agreement(chosen: NDArray[np.float32], other: NDArray[np.float32] | None) -> float:

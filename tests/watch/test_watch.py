@@ -38,10 +38,10 @@ class Watched:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(command, stderr=log, stdout=log, text=True)
 
-    def once(self, *words: object) -> int:
+    def once(self, *words: object, seconds: float = 60) -> int:
         self.start("--once", *words)
         assert self.process is not None
-        return self.process.wait(60)
+        return self.process.wait(seconds)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
@@ -252,7 +252,7 @@ def kills(watched: Watched, photo: Path, *, count: int, times: int, seed: int) -
         time.sleep(chance.uniform(1.5, 4))
         watched.stop(signal.SIGKILL)
     feeder.join()
-    assert watched.once("-r") == 0
+    assert watched.once("-r", seconds=60 + count) == 0
     assert watched.results() == sorted(names)
     done = watched.finished()
     assert len(done) == len(set(done)), "a photo was done twice"
@@ -267,6 +267,7 @@ def test_killed_watchers_do_nothing_twice_and_lose_nothing(watched: Watched, pho
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_thousand_photos_and_twenty_kills(watched: Watched, photo: Path) -> None:
     kills(watched, photo, count=1000, times=20, seed=2)
 

@@ -1,4 +1,4 @@
-"""Where a photo's time goes on this machine, and which settings would change it."""
+"""Timings of a photo's stages on this machine, and the settings that would change them."""
 
 import importlib.util
 import io
@@ -52,7 +52,7 @@ class Alternative:
 
 @dataclass(slots=True)
 class Benchmark:
-    """What was measured: medians, one thread after the other, in seconds a photo."""
+    """Measured medians, one thread after the other, in seconds a photo."""
 
     photos: int
     megapixels: float
@@ -216,5 +216,5 @@ def _engines(network: NetworkOptions) -> list[tuple[EngineName, Precision]]:
 
 
 def steps(network: NetworkOptions) -> int:
-    """How often ``measure`` moves its bar."""
+    """Number of times that ``measure`` moves its bar."""
     return 2 + len(Matting) + len(_ENCODERS) + len(_engines(network))

@@ -197,7 +197,7 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether a folder's entry is a file, or a link to one; say so if it isn't."""
+    """Return whether a folder's entry is a file, or a link to one; say so if it isn't."""
     with contextlib.suppress(OSError):  # a link that leads to itself
         if entry.is_file():
             return True

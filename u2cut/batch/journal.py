@@ -113,7 +113,7 @@ def _now() -> str:
 
 
 def is_header(line: Line) -> bool:
-    """Whether a line begins a run."""
+    """Return whether a line begins a run."""
     return _HEADER in line
 
 

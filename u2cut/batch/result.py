@@ -1,4 +1,4 @@
-"""What became of each input, and of the whole run."""
+"""The result of each input, and of the whole run."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Status = Literal["ok", "skipped", "failed"]
 
 @dataclass(slots=True)
 class Result:
-    """What became of one input.
+    """The result of one input.
 
     Attributes:
         job: The input and its output.
@@ -62,7 +62,7 @@ class Result:
 
 @dataclass(slots=True)
 class Summary:
-    """What became of a run.
+    """The result of a run.
 
     Attributes:
         counts: Inputs by status.

@@ -53,7 +53,7 @@ class _Stages:
         self.backdrop = render.read_backdrop(options.render.cutout.behind)
         self.least_size = None
         if options.render.product is Product.SALIENCY:
-            # The photo's own pixels aren't looked at again: a smaller JPEG decodes faster.
+            # The photo's own pixels aren't needed again: a smaller JPEG decodes faster.
             enough = saliency.NEAR * predictor.size
             self.least_size = (enough, enough)
 

@@ -16,7 +16,7 @@ _MOST_REASONS = 1000
 
 @dataclass(slots=True)
 class Reason:
-    """Why some inputs failed.
+    """A reason for which inputs failed.
 
     Attributes:
         error: The error of one of them, without its name.
@@ -31,7 +31,7 @@ class Reason:
 
 @dataclass(slots=True)
 class JournalSummary:
-    """What a journal says; of an input that was tried again, only the last try counts.
+    """The sum of a journal; of an input that was tried again, only the last try counts.
 
     Attributes:
         runs: How many runs wrote it.

@@ -1,4 +1,4 @@
-"""What ``u2cut remove`` and ``u2cut mask`` share: plan, refuse, run, and the exit code."""
+"""The common part of ``u2cut remove`` and ``u2cut mask``: plan, refuse, run, and the exit code."""
 
 import gc
 import json

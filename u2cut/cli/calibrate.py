@@ -12,7 +12,7 @@ from u2cut.options import WeightsOptions
 
 @dataclass(frozen=True, slots=True)
 class CalibrateOptions(Options):
-    """What the int8 network is made for."""
+    """The machine and network that the int8 network is made for."""
 
     size: int | None = field(
         default=None,

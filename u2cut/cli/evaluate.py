@@ -21,7 +21,7 @@ CURVES, SHEET = "curves.png", "worst.png"
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions(Options):
-    """How it is said."""
+    """The form of the report."""
 
     plots: Path | None = field(
         default=None,

@@ -14,7 +14,7 @@ from u2cut.options import WeightsOptions
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions(Options):
-    """What is written, and where."""
+    """The file that is written."""
 
     output: Path | None = field(
         default=None,

@@ -1,4 +1,4 @@
-"""Which photos and masks to read: options that training and evaluation share."""
+"""The options that name photos and masks, for training and evaluation alike."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -39,13 +39,13 @@ class Pair:
 
     @property
     def stem(self) -> str:
-        """What the names of the two files share."""
+        """The common stem of the two files."""
         return self.image.stem
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         pairs: Complete pairs, ordered by folder, then by stem.

@@ -1,4 +1,4 @@
-"""What every engine is, and which one a machine gets.
+"""The interface of every engine, and the choice for a machine.
 
 An engine turns a batch of network inputs into fused maps. Nothing here imports torch: where
 OpenVINO answers, torch is never loaded.
@@ -26,27 +26,27 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """Which engine it is, "torch" or "openvino"."""
+        """The engine's name, "torch" or "openvino"."""
 
     @property
     def device(self) -> str:
-        """Where it runs: "cpu", "cuda:0", "cuda:0+1", "mps"."""
+        """The device: "cpu", "cuda:0", "cuda:0+1", "mps"."""
 
     @property
     def precision(self) -> str:
-        """What it computes in: "fp32", "bf16", "fp16" or "int8"."""
+        """The precision: "fp32", "bf16", "fp16" or "int8"."""
 
     @property
     def batch_size(self) -> int:
-        """How many photos a call should bring for the best throughput."""
+        """Number of photos a call should bring for the best throughput."""
 
     @property
     def at_once(self) -> int:
-        """How many calls may overlap: on a GPU, one computes while another is copied."""
+        """Number of calls that may overlap: on a GPU, one computes while another is copied."""
 
     @property
     def any_size(self) -> bool:
-        """Whether it takes inputs of another size than it was opened for."""
+        """Return whether it takes inputs of another size than it was opened for."""
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the fused maps of a batch.

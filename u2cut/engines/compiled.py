@@ -43,7 +43,7 @@ def entry(weights: Path, *, size: int, precision: str, version: str) -> Path:
 
 
 class Compiled:
-    """What `write` kept, mapped into memory and not copied: the engine works on the file's pages.
+    """The entry that `write` kept, mapped into memory: the engine works on the file's pages.
 
     Attributes:
         body: The compiled network; read-only.
@@ -55,7 +55,7 @@ class Compiled:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is still what was written."""
+        """Return whether it is still what was written."""
         return hashlib.sha256(self.body).digest() == self._content[-_DIGEST_BYTES:]
 
     def forget(self) -> None:

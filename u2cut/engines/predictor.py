@@ -22,7 +22,7 @@ _SMALLER = (0.8, 0.7)  # of the usual input size: 256 and 224 beside 320
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the network made of a photo: its fused map, (S, S) float32, and the seconds."""
+    """The network's answer to a photo: its fused map, (S, S) float32, and the seconds."""
 
     fused: NDArray[np.float32]
     seconds: float
@@ -102,13 +102,13 @@ class Predictor:
 
     @property
     def batch_size(self) -> int:
-        """How many photos `predict` should be given at once; raises what `engine` raises."""
+        """Number of photos that `predict` should be given at once; raises what `engine` raises."""
         engine = self.engine  # even if it isn't asked: its error is the run's, not a photo's
         return self._batch_size or engine.batch_size
 
     @property
     def at_once(self) -> int:
-        """How many calls of `predict` do well to overlap."""
+        """Number of calls of `predict` that do well to overlap."""
         return self.engine.at_once
 
     def preprocess(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:

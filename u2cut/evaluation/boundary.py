@@ -37,5 +37,5 @@ def outline(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _near(line: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
-    """How many pixels of one outline lie within ρ of the other."""
+    """Return how many pixels of one outline lie within ρ of the other."""
     return cv2.countNonZero(cv2.bitwise_and(line, cv2.dilate(other, _DISC)))

@@ -53,7 +53,7 @@ class Levels:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many pixels of a photo have each level.
+    """The number of a photo's pixels at each level.
 
     Attributes:
         inside: Pixels on the subject by the map's level, (256,) int64.

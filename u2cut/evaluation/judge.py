@@ -34,13 +34,13 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a pair can't be judged; the text names the file."""
+    """The reason why a pair can't be judged; the text names the file."""
 
     reason: str
 
 
 class Prediction(Protocol):
-    """What the network made of a photo."""
+    """The network's answer to a photo."""
 
     @property
     def fused(self) -> NDArray[np.float32]:
@@ -48,11 +48,11 @@ class Prediction(Protocol):
 
 
 class Network(Protocol):
-    """What runs the network."""
+    """The engine that runs the network."""
 
     @property
     def batch_size(self) -> int:
-        """How many photos a call should bring."""
+        """Number of photos that a call should bring."""
 
     def preprocess(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn a photo, RGB (H, W, 3) uint8, into the network's input, (3, S, S) float32."""

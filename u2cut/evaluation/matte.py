@@ -21,7 +21,7 @@ _MIDDLE: Final = (26, 229)  # levels from 10 % to 90 %
 
 @dataclass(frozen=True)
 class MatteScores:
-    """How far an alpha matte is from a soft truth; less is better."""
+    """The distance of an alpha matte from a soft truth; less is better."""
 
     sad: float
     mse: float

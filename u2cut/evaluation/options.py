@@ -1,4 +1,4 @@
-"""What an evaluation judges."""
+"""The options of an evaluation."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from u2cut.options import Matting
 
 @dataclass(frozen=True, slots=True)
 class EvalOptions(DataOptions):
-    """Which maps are judged, and by which masks."""
+    """The maps that are judged, and the masks that judge them."""
 
     pred: Path | None = field(
         default=None,

@@ -34,7 +34,7 @@ _LABELS: Final = 3  # the first columns are texts and a count
 
 @dataclass(frozen=True)
 class Report:
-    """What ``u2cut eval`` found.
+    """The result of an evaluation.
 
     Attributes:
         source: What made the maps.

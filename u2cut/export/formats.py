@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class ExportFormat(StrEnum):
-    """What a network can be written as."""
+    """A format that a network can be written in."""
 
     ONNX = "onnx"
     OPENVINO = "openvino"

@@ -1,4 +1,4 @@
-"""Where results go: a file that is whole or not there, or the guarded stdout."""
+"""The place of results: a file that is whole or not there, or the guarded stdout."""
 
 import errno
 import os

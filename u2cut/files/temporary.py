@@ -60,7 +60,7 @@ class TemporaryFile:
             os.close(self._fd)
 
     def _is_ours(self) -> bool:
-        """Lock it, unless a run that tidies up came in between and took it for a dead one's."""
+        """Lock it, unless a run that tidies up came in between and took it for an ended one's."""
         return lock(self._fd) is not False and (not HAS_LOCKS or os.fstat(self._fd).st_nlink > 0)
 
     def fill(self, data: bytes | Callable[[BinaryIO], object]) -> None:
@@ -150,7 +150,7 @@ def atomic_write(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None
 
 
 def clear_abandoned(folder: str) -> int:
-    """Take away the parts in a folder whose writers are dead; return how many there were."""
+    """Delete the temporary files in a folder whose writers have ended; return how many."""
     if not HAS_LOCKS:
         return 0
     try:

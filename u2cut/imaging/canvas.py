@@ -12,7 +12,7 @@ from u2cut.notation import Canvas, Margin, Position
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the subject goes.
+    """The place of the subject on the canvas.
 
     Attributes:
         size: (height, width) of the canvas.

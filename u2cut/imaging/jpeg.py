@@ -38,7 +38,7 @@ def ends_early(data: bytes, photo: Image.Image, draft_size: tuple[int, int] | No
 
 
 def _scan_start(data: bytes) -> int:
-    """Where the first scan begins; what lies before may hold a thumbnail with its own end."""
+    """Return where the first scan begins; before it a thumbnail may lie, with its own end."""
     position = 2
     while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
         position += 2 + int.from_bytes(data[position + 2 : position + 4])

@@ -1,4 +1,4 @@
-"""What a photo's file says beside its pixels: author, copyright, date, description, camera.
+"""The metadata of a photo's file: author, copyright, date, description, camera.
 
 Read from EXIF, and from XMP, IPTC and PNG texts where EXIF is silent; written as one EXIF block,
 which every format here can hold. Left out: what is about the pixels of the old file (orientation,
@@ -42,7 +42,7 @@ Tags = dict[int, object]
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a photo's file says beside its pixels, by EXIF tags.
+    """The metadata of a photo's file, by EXIF tags.
 
     Attributes:
         base: Of the first IFD.
@@ -55,7 +55,7 @@ class Metadata:
     gps: Tags
 
     def __bool__(self) -> bool:
-        """Whether it says anything."""
+        """Return whether it says anything."""
         return bool(self.base or self.exif or self.gps)
 
 

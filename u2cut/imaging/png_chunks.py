@@ -1,4 +1,4 @@
-"""What PNG files say that Pillow passes over or gets wrong: cICP, deep tRNS, long texts.
+"""Parts of PNG files that Pillow passes over or gets wrong: cICP, deep tRNS, long texts.
 
 PNG specification, third edition, W3C 2025.
 """

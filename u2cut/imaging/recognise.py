@@ -1,4 +1,4 @@
-"""Which picture format some bytes are in: their first bytes decide, never a file's name."""
+"""The picture format of some bytes: their first bytes decide, never a file's name."""
 
 from u2cut.errors import InputError
 from u2cut.imaging.formats import READ_IN_WORDS

@@ -63,7 +63,7 @@ def _opened(data: bytes) -> "TiffFile":
 
 
 class Description(NamedTuple):
-    """What is known of a file before its pixels are decoded."""
+    """The facts about a file before its pixels are decoded."""
 
     height: int
     width: int

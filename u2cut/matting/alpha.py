@@ -37,7 +37,7 @@ _MEMORY: Final = 0.5  # share of the map in what the models learn from after the
 
 @dataclass(frozen=True, slots=True)
 class _Effort:
-    """What a method spends.
+    """The effort of a method.
 
     Attributes:
         learning: Rounds on the tiny copy.
@@ -55,7 +55,7 @@ _EFFORTS: Final = {
 
 
 class _ScaledPrior:
-    """What the map says, over a window of the photo.
+    """The prior over a window of the photo.
 
     Attributes:
         pitch: Pixels of the photo to one of the map.

@@ -1,4 +1,4 @@
-"""How the subject's colours differ from the background's, around each pixel."""
+"""The difference of the subject's colours from the background's, around each pixel."""
 
 from typing import Final
 

@@ -36,7 +36,7 @@ def resize(values: Array, shape: tuple[int, int]) -> Array:
 
 
 def pixel_centres(count: int, source: int) -> NDArray[np.float64]:
-    """Where ``count`` pixels that cover ``source`` pixels have their centres, in the source."""
+    """Return the centres of ``count`` pixels that cover ``source`` pixels, in the source."""
     return np.asarray((np.arange(count) + 0.5) * (source / count) - 0.5, np.float64)
 
 

@@ -1,4 +1,4 @@
-"""What the map is sure of: background, foreground, and the unknown band between them."""
+"""The certain part of a map: background, foreground, and the unknown band between them."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -29,7 +29,7 @@ _FREE: Final = 0.5  # where it gives more than this somewhere around, the photo 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What the map says about alpha.
+    """The values that alpha may have, from the map.
 
     Attributes:
         alpha: The best guess, (h, w) float32 in [0, 1].
@@ -83,7 +83,7 @@ def _reached(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _allowed(most: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much alpha may be where the map reaches ``most`` nearby."""
+    """Return how much alpha may be where the map reaches ``most`` nearby."""
     return np.clip((most - np.float32(_DENIED)) / np.float32(_FREE - _DENIED), 0, 1)
 
 
@@ -105,7 +105,7 @@ def binarise_uncertain(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def greyness(saliency: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
-    """How grey the map is around each pixel, (h, w) in [0, 1]: 1 where it is 0.5 all over."""
+    """Return the greyness around each pixel, (h, w) in [0, 1]: 1 where the map is 0.5 all over."""
     return np.clip(box_mean(4 * saliency * (1 - saliency), radius), 0, 1)
 
 

@@ -1,4 +1,4 @@
-"""A second look at small subjects, so that each gets the network's whole resolution."""
+"""Zoom refinement: a second prediction of small subjects, each at the network's whole size."""
 
 from collections.abc import Callable
 from typing import Final
@@ -23,7 +23,7 @@ _FINEST: Final = 1600  # longest side of a merged map
 def refine_by_zoom(image: NDArray[np.uint8], saliency: Array, look: Look) -> Array:
     """Look again at each subject that fills little of the photo, and merge.
 
-    A second look counts only if it finds, in its box, the subject of the first.
+    A second prediction counts only if it finds, in its box, the subject of the first.
 
     Args:
         image: RGB, (H, W, 3) uint8.
@@ -32,7 +32,7 @@ def refine_by_zoom(image: NDArray[np.uint8], saliency: Array, look: Look) -> Arr
 
     Returns:
         Saliency map, float32 in [0, 1], of the first look's resolution or finer; the same array
-        when no second look was needed or counted.
+        when no second prediction was needed or counted.
     """
     height, width = image.shape[:2]
     found: list[tuple[Box, Array]] = []
@@ -112,7 +112,7 @@ def _part(saliency: Array, shape: tuple[int, int], box: Box) -> Array:
 def _support(
     saliency: Array, shape: tuple[int, int], box: Box, size: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """Where the first look left room for a subject, with a margin of its own vagueness."""
+    """Return where the first prediction left room for a subject, with a margin."""
     seen = (_part(saliency, shape, box) > _FAINTEST).astype(np.float32)
     reach = max(1, saliency.shape[0] // 100)
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
@@ -129,7 +129,7 @@ def _agree(first: Array, second: Array) -> bool:
 
 
 def _merge(saliency: Array, shape: tuple[int, int], found: list[tuple[Box, Array]]) -> Array:
-    """Lay the second looks over the first, on a map that keeps their resolution."""
+    """Lay the second predictions over the first, on a map that keeps their resolution."""
     sharpest = max(closer.shape[0] / (box[2] - box[0]) for box, closer in found)
     scale = min(1.0, _FINEST / max(shape), max(sharpest, saliency.shape[0] / shape[0]))
     size = (

@@ -1,4 +1,4 @@
-"""What is done to a photo and its mask each time that they are shown.
+"""The changes made to a photo and its mask each time that they are shown.
 
 Every change is drawn from the generator that is handed in, so a sample is a pure function of
 the run's seed and the sample's number: workers, processes and resuming don't matter to it.

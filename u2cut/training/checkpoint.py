@@ -1,4 +1,4 @@
-"""What a run leaves behind, always whole: checkpoints to go on from, weights to use."""
+"""The files of a run, always whole: checkpoints to go on from, weights to use."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

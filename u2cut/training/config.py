@@ -21,14 +21,14 @@ SMALLEST: Final = 64  # pixels; below, batch norm has one value a channel at the
 
 
 class Network(StrEnum):
-    """Which of the paper's two networks."""
+    """One of the paper's two networks."""
 
     U2NET = "u2net"
     U2NETP = "u2netp"
 
 
 class Optimizer(StrEnum):
-    """What turns gradients into steps."""
+    """The optimiser."""
 
     ADAM = "adam"
     ADAMW = "adamw"
@@ -43,7 +43,7 @@ class Schedule(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the network computes in; the loss is always fp32."""
+    """The precision that the network computes in; the loss is always fp32."""
 
     FP32 = "fp32"
     BF16 = "bf16"
@@ -52,7 +52,7 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig(DataOptions):
-    """What ``u2cut train`` does; each field's text is its option's help."""
+    """All options of ``u2cut train``; each field's text is its option's help."""
 
     PANELS: ClassVar[Mapping[str, str]] = {
         "data": "Data",

@@ -30,7 +30,7 @@ _SPLIT: Final = 2  # a family of random numbers of its own; see loader.py
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run is fed with.
+    """The data of a run.
 
     Attributes:
         cache: The training pairs, then the photos without masks.

@@ -15,7 +15,7 @@ _PATIENCE: Final = timedelta(days=2)
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """Which process of a run this is.
+    """This process's place among those of a run.
 
     Attributes:
         rank: Its number, from 0; process 0 alone writes.
@@ -29,7 +29,7 @@ class ProcessGroup:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this process writes, evaluates and reports."""
+        """Return whether this process writes, evaluates and reports."""
         return self.rank == 0
 
     def any_wants(self, stop: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What a machine may lack for a run, in words: memory, or a compiler."""
+"""Messages for what a machine lacks: memory, or a compiler."""
 
 import math
 import re
@@ -52,7 +52,7 @@ def _smaller(config: TrainConfig, world: int) -> str:
 
 
 def require_compiler(device: torch.device) -> None:
-    """Compile a trifle: its failure comes at once, the network's after the photos were read.
+    """Compile one function: its failure comes at once, the network's after the photos were read.
 
     Raises:
         DeviceError: Torch can't compile for this device.

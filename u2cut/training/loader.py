@@ -29,7 +29,7 @@ _SAMPLE: Final = 1
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step works on.
+    """The photos of a step.
 
     Attributes:
         images: Normalised RGB, (B, 3, S, S) float32.

@@ -73,7 +73,7 @@ def train_mode(network: nn.Module, *, freeze_bn: bool = False) -> None:
 
 
 def is_folded(network: nn.Module) -> bool:
-    """Whether each batch norm of a network is neutral, as ``weights.onnx_import`` leaves them."""
+    """Return whether each batch norm is neutral, as ``weights.onnx_import`` leaves them."""
     norms = _norms(network)
     return bool(norms) and all(_is_neutral(norm) for norm in norms)
 

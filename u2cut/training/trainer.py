@@ -45,7 +45,7 @@ class DivergedError(DataError):
 
 @dataclass
 class Trainer:
-    """What a run trains, and by what.
+    """The network that a run trains, with its optimiser and its data.
 
     Attributes:
         config: The config.

@@ -1,4 +1,4 @@
-"""How good the network is on photos that it never trained on, set by set, and a sheet to see it."""
+"""Scores on photos that were never trained on, set by set, and a sheet to see them."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager

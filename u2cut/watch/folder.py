@@ -1,4 +1,4 @@
-"""What lies in a watched folder, and which of it has arrived whole."""
+"""The photos of a watched folder that have arrived whole."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -15,7 +15,7 @@ _RUNNING: Final = (".part", ".crdownload", ".tmp", ".filepart", ".partial", ".do
 
 
 class Version(NamedTuple):
-    """What tells a file from another one of the same name."""
+    """The version of a file: another one of the same name differs."""
 
     size: int
     mtime_ns: int
@@ -72,7 +72,7 @@ class Folder:
 
     @property
     def count(self) -> int:
-        """How many photos lay there at the last look, settled or not."""
+        """Number of photos that were there last time, settled or not."""
         return len(self._arriving)
 
     def _files(self) -> Iterator[tuple[str, Version]]:

@@ -1,4 +1,4 @@
-"""What a watcher remembers: from its journal, so that a restart repeats nothing."""
+"""The state of a watcher, from its journal, so that a restart repeats nothing."""
 
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ from u2cut.watch.folder import Version
 
 
 class Memory:
-    """Which versions of which photos are done with, and whose each output is.
+    """The versions of photos that are done with, and the photo of each output.
 
     Args:
         journal: What earlier watchers wrote; may be missing.
@@ -57,11 +57,11 @@ class Memory:
         (self._failed.add if failed else self._failed.discard)(name)
 
     def is_done(self, name: str, version: Version) -> bool:
-        """Whether this version of a photo is done with, well or not."""
+        """Return whether this version of a photo is done with, well or not."""
         return self._done.get(name) == version.lasting
 
     def has_failed(self, name: str) -> bool:
-        """Whether what is done with is a failure."""
+        """Return whether what is done with is a failure."""
         return name in self._failed
 
     def owner(self, output: str) -> str | None:

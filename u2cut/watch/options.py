@@ -1,4 +1,4 @@
-"""How a folder is watched."""
+"""The options of a watched folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from u2cut.describe import Options, option
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions(Options):
-    """How a folder is watched."""
+    """The options of a watched folder."""
 
     PANELS: ClassVar[Mapping[str, str]] = {"settle": "Watching"}
 

@@ -1,4 +1,4 @@
-"""Which weights there are, and how a name or path becomes a verified local file."""
+"""The weights that there are, and the way from a name or path to a verified local file."""
 
 from u2cut.weights.choose import (
     LocalWeights,

@@ -283,7 +283,7 @@ def forget_failures(name: str) -> None:
 
 
 def found_before(form: Form, path: Path, status: os.stat_result) -> bool:
-    """Whether this file outside of the cache was hashed before and found to be this form."""
+    """Return whether this file outside of the cache was hashed before and found to be this form."""
     note = parse_note(read_text(_found_note(form)))
     return note is not None and note.fits(status) and note.origin == printable(path)
 

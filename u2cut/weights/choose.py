@@ -154,7 +154,7 @@ def bring_in_folder(
     """Bring what the registry knows by its SHA-256 from a folder into the cache.
 
     Args:
-        folder: Its files are looked at, not those in folders below.
+        folder: Its own files, not those in folders below.
         name: What they must be; None takes any that the registry knows.
 
     Returns:

@@ -239,7 +239,7 @@ class _Download:
         self._part.flush()
 
     def _is_whole(self) -> bool:
-        """Whether the unfinished file is finished: on the disk, with the right hash."""
+        """Return whether the unfinished file is finished: on the disk, with the right hash."""
         self._part.flush()
         length = self._part.seek(0, 2)
         if length == 0 or (self._form.size is not None and length < self._form.size):

@@ -15,7 +15,7 @@ SMALLEST, LARGEST = 32, 4096
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether a file begins as ONNX files do: with field 1 of the model, a number.
+    """Return whether a file begins as ONNX files do: with field 1 of the model, a number.
 
     Raises:
         WeightsError: It is unreadable.

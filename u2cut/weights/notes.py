@@ -17,7 +17,7 @@ _LONGEST: Final = 1 << 14  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What was found out about a file when it was hashed.
+    """The facts found when a file was hashed.
 
     Attributes:
         sha256: Its hash.
@@ -38,7 +38,7 @@ class Note:
         return cls(sha256, status.st_size, status.st_mtime_ns, origin)
 
     def fits(self, status: os.stat_result) -> bool:
-        """Whether the file has not been touched since."""
+        """Return whether the file has not been touched since."""
         return (self.size, self.modified) == (status.st_size, status.st_mtime_ns)
 
 

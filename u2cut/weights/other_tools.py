@@ -71,7 +71,7 @@ def _candidates(spec: WeightSpec) -> Iterator[tuple[Path, Form]]:
 
 
 def _is(form: Form, path: Path) -> bool:
-    """Whether a file is this form; says so at -v if it is something else."""
+    """Return whether a file is this form; says so at -v if it is something else."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):

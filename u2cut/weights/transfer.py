@@ -25,7 +25,7 @@ _PRIVATE_DOMAINS = ("local", "localhost", "localdomain", "internal", "intranet",
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long to wait, in seconds, and how often to try again.
+    """The limits of waiting, in seconds, and of trying again.
 
     Attributes:
         connect: For a connection to one address.
@@ -54,7 +54,7 @@ class Limits:
 
 
 class SourceError(Exception):
-    """Why a source does not give the file.
+    """The reason why a source does not give the file.
 
     Args:
         reason: What the user is told.

@@ -29,8 +29,10 @@ def overlap(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
 
 
 def measure(predictor: Predictor, pairs: list[Pair]) -> Rows:
-    """Return for each photo: its half, the first view's doubt and IoU, the surest view's doubt,
-    the disagreement of the others and its IoU.
+    """Return for each photo a row of numbers.
+
+    Its half; the first view's doubt and IoU; the surest view's doubt, the disagreement of the
+    others with it, and its IoU.
     """
     rows: Rows = []
     for pair in pairs:

@@ -131,8 +131,8 @@ def uncertainty(saliency: NDArray[np.float32]) -> float:
 
 
 # Logistic fit of the IoU with the truth; benchmarks/confidence.py.
-_ONE_VIEW: Final = (2.95, -5.64)
-_VIEWS: Final = (3.32, -5.70, -1.93)
+_ONE_VIEW: Final = (2.72, -5.18)
+_VIEWS: Final = (3.16, -4.58, -2.70)
 
 
 def confidence(

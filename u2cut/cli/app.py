@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "remove": ("remove", "remove", "Photos"),
     "mask": ("mask", "mask", "Photos"),
     "watch": ("watch", "watch", "Photos"),
+    "serve": ("serve", "serve", "Photos"),
     "report": ("report", "report", "Photos"),
     "train": ("train", "train", "Training"),
     "eval": ("evaluate", "evaluate", "Training"),
@@ -37,7 +38,7 @@ _COMMANDS: Final = {
 _ELSEWHERE: Final = {
     "i": "u2cut remove photo.jpg -o cutout.png",
     "p": "u2cut remove photos/ -o cutouts/",
-    "s": "u2cut remove, once for each batch; there is no server",
+    "s": "u2cut serve",
     "b": "u2cut remove - < photo.jpg > cutout.png",
     "-a": "--matting best",
     "--alpha-matting": "--matting best",

@@ -1,0 +1,158 @@
+"""Requests of other services' clients, as they send them."""
+
+import base64
+import io
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.pictures import disc_photo
+from tests.service.conftest import Server
+
+
+@pytest.fixture(scope="module")
+def photo() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(disc_photo()).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def large() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(disc_photo()).resize((1280, 960)).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def opened(data: bytes) -> Any:
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        return picture
+
+
+def removebg(server: Server, photo: bytes, **fields: str) -> Any:
+    return server.post(
+        "/v1.0/removebg",
+        files={"image_file": photo},
+        data={"size": "auto", **fields},
+        headers={"X-Api-Key": "INSERT_YOUR_API_KEY_HERE"},
+    )
+
+
+def test_the_call_of_most_clients(server: Server, photo: bytes) -> None:
+    answer = removebg(server, photo)
+    assert answer.status_code == 200
+    assert opened(answer.content).mode == "RGBA"
+    assert answer.headers["X-Credits-Charged"] == "0"
+    assert answer.headers["X-Type"] == "other"
+    assert (answer.headers["X-Width"], answer.headers["X-Height"]) == ("128", "96")
+
+
+def test_sizes_are_in_megapixels(server: Server, large: bytes) -> None:
+    width, height = opened(removebg(server, large, size="preview").content).size
+    assert 200_000 < width * height <= 250_000
+    assert opened(removebg(server, large, size="full").content).size == (1280, 960)
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode", "format"),
+    [
+        ({"bg_color": "fff"}, "RGB", "JPEG"),
+        ({"bg_color": "81d4faff", "format": "png"}, "RGB", "PNG"),
+        ({"bg_color": "81d4fa00", "format": "png"}, "RGBA", "PNG"),
+        ({"format": "jpg"}, "RGB", "JPEG"),
+        ({"channels": "alpha"}, "L", "PNG"),
+        ({"format": "webp"}, "RGBA", "WEBP"),
+    ],
+)
+def test_its_fields(
+    server: Server, photo: bytes, fields: dict[str, str], mode: str, format: str
+) -> None:
+    answer = removebg(server, photo, **fields)
+    assert answer.status_code == 200, answer.text
+    picture = opened(answer.content)
+    assert (picture.mode, picture.format) == (mode, format)
+
+
+def test_crop_zip_and_json(server: Server, photo: bytes) -> None:
+    cropped = opened(removebg(server, photo, crop="true", crop_margin="4px").content)
+    assert cropped.size[0] < 128
+    packed = zipfile.ZipFile(io.BytesIO(removebg(server, photo, format="zip").content))
+    assert packed.namelist() == ["color.jpg", "alpha.png"]
+    assert opened(packed.read("alpha.png")).mode == "L"
+    answer = server.post("/v1.0/removebg", files={"image_file": photo}, data={"size": "auto"},
+                         headers={"Accept": "application/json"})  # fmt: skip
+    assert opened(base64.b64decode(answer.json()["data"]["result_b64"])).size == (128, 96)
+
+
+def test_base64_longer_than_a_megabyte(server: Server) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (640, 640, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    text = base64.b64encode(file.getvalue()).decode()
+    assert len(text) > 1_500_000
+    answer = server.post("/v1.0/removebg", data={"image_file_b64": text}, files={"x": b""})
+    assert answer.status_code in (200, 400)
+    if answer.status_code == 400:  # noise has no subject
+        assert answer.json()["errors"][0]["code"] == "unknown_foreground"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"size": "huge"}, "invalid_size"),
+        ({"format": "gif"}, "invalid_format"),
+        ({"channels": "x"}, "invalid_channels"),
+        ({"bg_color": "nocolour"}, "invalid_bg_color"),
+        ({"crop_margin": "a b"}, "invalid_crop_margin"),
+        ({"add_shadow": "true"}, "unsupported_add_shadow"),
+        ({"roi": "10% 10% 50% 50%"}, "unsupported_roi"),
+        ({"scale": "50%"}, "unsupported_scale"),
+        ({"nonsense": "1"}, "unknown_parameter"),
+        ({"image_url": "http://example.com/a.jpg"}, "multiple_sources"),
+    ],
+)
+def test_what_is_not_done_is_refused_by_its_code(
+    server: Server, photo: bytes, fields: dict[str, str], code: str
+) -> None:
+    answer = removebg(server, photo, **fields)
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert error["code"] == code
+    assert error["title"]
+
+
+def test_no_source_a_broken_one_and_no_subject(server: Server) -> None:
+    missing = server.post("/v1.0/removebg", data={"size": "auto"})
+    assert missing.json()["errors"][0]["code"] == "missing_source"
+    broken = server.post("/v1.0/removebg", files={"image_file": b"no picture"})
+    assert broken.json()["errors"][0]["code"] == "failed_to_read_image"
+    flat = io.BytesIO()
+    Image.new("RGB", (64, 64), "gray").save(flat, "PNG")
+    nothing = server.post("/v1.0/removebg", files={"image_file": flat.getvalue()})
+    assert nothing.json()["errors"][0]["code"] == "unknown_foreground"
+
+
+def test_the_account_has_the_expected_shape(server: Server) -> None:
+    attributes = server.get("/v1.0/account").json()["data"]["attributes"]
+    assert attributes["credits"]["total"] == 0
+    assert attributes["api"]["sizes"] == "all"
+
+
+def test_rembgs_documented_calls(server: Server, photo: bytes) -> None:
+    plain = server.post("/api/remove", files={"file": photo})
+    assert plain.status_code == 200
+    assert opened(plain.content).mode == "RGBA"
+    words = {"model": "u2net", "a": "true", "om": "true"}
+    assert opened(server.post("/api/remove", files={"file": photo}, data=words).content).mode == "L"
+    white = server.post("/api/remove", files={"file": photo}, params={"bgc": "255,255,255,255"})
+    assert opened(white.content).mode == "RGB"
+    for wrong in ({"model": "xu2netx"}, {"bgc": "red"}, {"ppm": "true"}, {"extras": '{"a": 1}'}):
+        answer = server.post("/api/remove", files={"file": photo}, data=wrong)
+        assert answer.status_code == 400
+        assert answer.json()["detail"]
+    assert server.get("/api/remove", params={"url": "http://127.0.0.1/"}).status_code == 403
+    assert server.post("/api/remove").status_code == 422

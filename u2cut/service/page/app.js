@@ -38,6 +38,7 @@ class Card {
     this.after.setAttribute("role", "img");
     this.after.setAttribute("aria-label", `${file.name}, after`);
     this.name.textContent = file.name;
+    this.context = this.after.getContext("2d", { willReadFrequently: true });
     this.compare.addEventListener("input", () => {
       this.before.style.clipPath = `inset(0 ${100 - this.compare.value}% 0 0)`;
     });
@@ -93,7 +94,7 @@ class Card {
     const picture = await createImageBitmap(blob);
     this.after.width = picture.width;
     this.after.height = picture.height;
-    this.after.getContext("2d").drawImage(picture, 0, 0);
+    this.context.drawImage(picture, 0, 0);
     this.undone = [];
     this.article.className = "";
     const unsure = Number(headers.get("X-Confidence")) < 0.7;
@@ -145,7 +146,7 @@ class Card {
     if (!this.brush || !this.done) return;
     event.preventDefault();
     this.after.setPointerCapture(event.pointerId);
-    this.undone.push(this.after.getContext("2d").getImageData(0, 0, this.after.width, this.after.height));
+    this.undone.push(this.context.getImageData(0, 0, this.after.width, this.after.height));
     if (this.undone.length > 10) this.undone.shift();
     this.painting = this.point(event);
     this.stroke(event);
@@ -153,7 +154,7 @@ class Card {
 
   stroke(event) {
     if (!this.painting) return;
-    const context = this.after.getContext("2d");
+    const { context } = this;
     const [x, y, radius] = this.point(event);
     const [fromX, fromY] = this.painting;
     this.painting = [x, y, radius];
@@ -184,7 +185,7 @@ class Card {
 
   async stepBack() {
     const last = this.undone.pop();
-    if (last) this.after.getContext("2d").putImageData(last, 0, 0);
+    if (last) this.context.putImageData(last, 0, 0);
     this.undo.disabled = !this.undone.length;
     await this.offer();
   }

@@ -1,5 +1,6 @@
 """The service over real sockets: what it answers, what it refuses, and how it ends."""
 
+import contextlib
 import io
 import json
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from PIL import Image
 
 from tests.pictures import disc_photo
@@ -167,8 +169,6 @@ def test_many_clients_get_pictures_or_503_with_when_to_come_back(
     answers: list[tuple[int, str | None]] = []
 
     def ask() -> None:
-        import requests
-
         with requests.Session() as http:
             http.trust_env = False
             answer = http.post(f"{busy.address}/v1/remove", data=photo, timeout=60)
@@ -218,6 +218,62 @@ def test_a_client_that_went_costs_no_network(serving: Callable[..., Server], pho
     done = server.metric('u2cut_stage_seconds_count{stage="network"}')
     assert done == 0
     assert server.post("/v1/remove", data=photo).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def heavy() -> bytes:
+    """A photo that takes seconds."""
+    file = io.BytesIO()
+    Image.fromarray(disc_photo()).resize((7000, 5250)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def test_a_photo_that_takes_too_long_is_given_up_and_holds_nobody(
+    serving: Callable[..., Server], photo: bytes, heavy: bytes
+) -> None:
+    server = serving("--timeout", "1", "--max-body", "100M", "--jobs", "2", "--matting", "best")
+    answers: list[int] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(server.post("/v1/remove", data=heavy).status_code)
+    )
+    thread.start()
+    quick = server.post("/v1/remove", data=photo, params={"matting": "none"})
+    thread.join()
+    assert quick.status_code == 200
+    assert answers == [504]
+
+
+def test_the_end_waits_no_longer_than_the_grace(
+    serving: Callable[..., Server], heavy: bytes
+) -> None:
+    server = serving("--grace", "1", "--max-body", "100M", "--matting", "best")
+
+    def ask() -> None:
+        with contextlib.suppress(requests.RequestException):
+            server.post("/v1/remove", data=heavy)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.metric("u2cut_requests_under_way"):
+        assert time.monotonic() < deadline
+    start = time.monotonic()
+    assert server.end() == 0
+    assert time.monotonic() - start < 15
+    thread.join()
+
+
+def test_addresses_are_fetched_where_that_is_allowed_but_not_from_this_machine(
+    serving: Callable[..., Server],
+) -> None:
+    server = serving("--allow-urls", "--compat", "removebg", "--compat", "rembg")
+    own = f"{server.address}/healthz"
+    for url in (own, "http://127.0.0.1/a.jpg", "http://[::1]/a.jpg", "file:///etc/passwd"):
+        answer = server.post("/v1/remove", params={"url": url})
+        assert answer.json()["code"] in ("forbidden_url", "invalid_url")
+    called = server.post("/v1.0/removebg", data={"image_url": "http://127.0.0.1/"})
+    assert called.json()["errors"][0]["code"] == "invalid_image_url"
+    assert server.get("/api/remove", params={"url": "http://localhost/"}).status_code == 403
 
 
 def test_only_who_knows_the_token_comes_in(

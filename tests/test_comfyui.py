@@ -30,7 +30,7 @@ def node() -> Iterator[Any]:
             def __init__(self, **more: object) -> None:
                 self.more = more
 
-    class NodeOutput(tuple):
+    class NodeOutput(tuple[Any, ...]):
         def __new__(cls, *values: object) -> "NodeOutput":
             return super().__new__(cls, values)
 
@@ -68,7 +68,7 @@ def test_a_batch_gives_colours_and_an_alpha_that_is_not_inverted(node: Any) -> N
     assert colours.dtype == mask.dtype == torch.float32
     assert mask[0, 48, 64] > 0.9
     assert mask[0, 2, 2] < 0.1
-    assert torch.allclose(mask[0], mask[1].flip(1), atol=0.2)
+    assert (mask[0] - mask[1].flip(1)).abs().mean() < 0.02  # each photo has its own
     again = node.remover("u2netp", "none", largest=False)
     assert again is node.remover("u2netp", "none", largest=False)
 

@@ -51,6 +51,7 @@ ASIDE = 22
 
 
 def photos(prepared: Path, out: Path) -> None:
+    """Link the photos to learn from, and those set aside."""
     draw = random.Random(7)
     for name, count in TAKEN.items():
         masks = {p.stem: p for p in (prepared / "train" / name / "masks").iterdir()}
@@ -67,6 +68,7 @@ def photos(prepared: Path, out: Path) -> None:
 
 
 def link(file: Path, folder: Path) -> None:
+    """Link a file into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / file.name).symlink_to(file.resolve())
 
@@ -98,6 +100,7 @@ def fold(state: dict[str, Tensor], prefix: str) -> None:
 
 
 def main() -> None:
+    """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("photos")

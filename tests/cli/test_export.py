@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -201,3 +202,13 @@ def test_an_export_makes_its_folder(tmp_path):
     target = tmp_path / "a/b/c.safetensors"
     assert run(["export", "--model", "u2netp", "-o", str(target), "-q"]) == 0
     assert target.is_file()
+
+
+def test_an_onnx_file_says_how_its_input_is_made(tmp_path) -> None:
+    exported(tmp_path / "u2netp.onnx")
+    said = {p.key: p.value for p in onnx.load(tmp_path / "u2netp.onnx").metadata_props}
+    assert (said["mean"], said["std"], said["size"]) == (
+        "0.485,0.456,0.406",
+        "0.229,0.224,0.225",
+        "320",
+    )

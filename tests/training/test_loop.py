@@ -199,7 +199,12 @@ def test_pictures_show_the_progress(tmp_path, make_set):
     assert sheet is not None
     assert sheet.shape == (20 + 2 * 128, 9 * 128, 3)
     assert sheet[20:148, 128:256].max() == 255  # the truth of the first photo
-    assert cv2.imread(str(tmp_path / "run/curves.png")) is not None
+    curves = cv2.imread(str(tmp_path / "run/curves.png"))
+    train(replace(TINY, data=[make_set("other")], steps=1), tmp_path / "bare")
+    alone = cv2.imread(str(tmp_path / "bare/curves.png"))
+    assert curves is not None
+    assert alone is not None
+    assert curves.shape[1] == 3 * alone.shape[1]  # loss, IoU and MAE; the loss alone
 
 
 def test_the_loss_of_a_photo_falls(tmp_path, make_set):

@@ -65,6 +65,8 @@ def draw_sheet(worst: Sequence[Bad]) -> bytes:
         top = row * step + _GAP
         caption = f"{row + 1}.  {printable(bad.pair.name)}   MAE {bad.mae:.3f}"
         draw.text((_GAP, top), caption, "black", font)
+        for column, title in ((1, "truth"), (2, "map")):
+            draw.text((_GAP + column * (width + _GAP), top), title, "gray", font)
         pictures = (read_frame(bad.pair.image).image, read_truth(bad.pair.mask), bad.saliency)
         for column, pixels in enumerate(pictures):
             picture = Image.fromarray(pixels).convert("RGB")

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from u2cut.engines.torch_engine import FusedNetwork
 from u2cut.export.graph import build
+from u2cut.saliency import MEAN, STD
+from u2cut.weights.registry import DEFAULT_INPUT_SIZE
 
 _OPSET = 17
 _IR_VERSION = 8  # onnx 1.12: what older runtimes read
@@ -30,6 +32,14 @@ def onnx_model(network: FusedNetwork) -> ModelProto:
     model = helper.make_model(
         graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="u2cut"
     )
+    said = {
+        "input": "RGB, divided by the photo's maximum, then by mean and std; squashed to size",
+        "mean": ",".join(f"{v:g}" for v in MEAN),
+        "std": ",".join(f"{v:g}" for v in STD),
+        "size": str(DEFAULT_INPUT_SIZE),
+        "output": "probabilities; stretch each map to [0, 1]",
+    }
+    helper.set_model_props(model, said)
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from u2cut.weights.choose import RUN_WEIGHTS
 
 WEIGHTS = RUN_WEIGHTS
 LICENCE = "Apache-2.0 for code and format; the weights' use follows the training photos' terms"
+
+
+_LEAST_SPAN: Final = 0.1  # of a measure's axis: less would make noise look like progress
 
 
 class RunFolder:
@@ -237,19 +240,24 @@ def _draw_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    losses, measures = figure.subplots(1, 2)
+    measured = [r for r in records if "val" in r]
+    panels = 3 if measured else 1  # nobody wants empty ones
+    figure = Figure(figsize=(4.5 * panels, 4), layout="constrained")
+    losses, *others = figure.subplots(1, panels, squeeze=False)[0]
     logged = [r for r in records if "loss" in r]
     losses.plot([r["step"] for r in logged], [r["loss"][0] for r in logged])
     losses.set(xlabel="step", ylabel="cross-entropy of the fused map")
-    measured = [r for r in records if "val" in r]
-    for name in measured[0]["val"] if measured else ():
-        steps, ious = zip(*((r["step"], r["val"][name]["iou"]) for r in measured), strict=True)
-        style = {"color": "black", "linewidth": 2.5} if name == ALL else {"linewidth": 0.8}
-        measures.plot(steps, ious, label=name, **style)
-    measures.set(xlabel="step", ylabel="validation IoU")
-    if measured:
-        measures.legend(fontsize=6)
+    for axes, measure, label in zip(
+        others, ("iou", "mae"), ("IoU", "mean absolute error"), strict=False
+    ):
+        for name in measured[0]["val"]:
+            steps = [r["step"] for r in measured]
+            style = {"color": "black", "linewidth": 2.5} if name == ALL else {"linewidth": 0.8}
+            axes.plot(steps, [r["val"][name][measure] for r in measured], label=name, **style)
+        low, high = axes.get_ylim()
+        middle, half = (low + high) / 2, max((high - low) / 2, _LEAST_SPAN / 2)
+        axes.set(xlabel="step", ylabel=f"validation {label}", ylim=(middle - half, middle + half))
+        axes.legend(fontsize=6)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     write(path, buffer.getvalue())

@@ -103,11 +103,15 @@ class Summary:
     def counted(self) -> str:
         """Return how many inputs came to what: ``198 ok, 2 failed``."""
         counts = ", ".join(f"{n} {status}" for status, n in self.counts.items() if n)
-        doubt = f"; {self.doubtful} look doubtful" if self.doubtful else ""
-        return (counts or "nothing done") + doubt
+        return counts or "nothing done"
+
+    def doubts(self) -> str:
+        """Return how many results are worth a look, as the end of a line."""
+        return f"; {self.doubtful} look doubtful" if self.doubtful else ""
 
     def __str__(self) -> str:
         rate = self.counts["ok"] / self.seconds if self.seconds else 0.0
         whole = sum(self.stages.values()) or 1.0
         shares = ", ".join(f"{name} {s / whole:.0%}" for name, s in self.stages.most_common())
-        return f"{self.counted()} in {self.seconds:.1f} s ({rate:.2f} photos/s; {shares})"
+        time = f"{self.seconds:.1f} s ({rate:.2f} photos/s; {shares})"
+        return f"{self.counted()} in {time}{self.doubts()}"

@@ -68,7 +68,7 @@ def run_batch(options: BatchOptions, *, label: str) -> None:
     if on_terminal(sys.stderr) and not options.run.verbose:
         place = options.output.output
         where = f" in {printable(place)}" if place not in (None, STD) else ""
-        console.logger.log(console.NOTICE, "%s%s", summary.counted(), where)
+        console.logger.log(console.NOTICE, "%s%s%s", summary.counted(), where, summary.doubts())
     code = summary.exit_code
     if not code and jobs.unlisted:
         code = ExitCode.PARTIAL  # nobody knows what photos are there

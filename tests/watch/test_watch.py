@@ -113,7 +113,8 @@ def test_what_comes_is_cut_out_as_remove_does(watched: Watched, photo: Path) -> 
 
 
 def test_a_slow_copy_is_waited_for(watched: Watched, photo: Path) -> None:
-    watched.start()
+    watched.start("--settle", "0.6")
+    watched.wait(lambda: "watching" in watched.said)
     data = photo.read_bytes()
     with (watched.into / "slow.png").open("wb", buffering=0) as file:
         for k in range(8):

@@ -1,6 +1,9 @@
 """The result of each input, and of the whole run."""
 
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -10,6 +13,16 @@ from u2cut.errors import ExitCode, PartialFailure, U2cutError
 DOUBTFUL: Final = 0.7  # confidence below which a result is worth a look
 
 Status = Literal["ok", "skipped", "failed"]
+
+
+@contextmanager
+def timed(stages: dict[str, float], name: str) -> Iterator[None]:
+    """Add the seconds that the block takes to a stage."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        stages[name] = stages.get(name, 0.0) + time.perf_counter() - start
 
 
 @dataclass(slots=True)

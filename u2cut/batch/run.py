@@ -5,8 +5,7 @@ A photo's error is caught here and nowhere else; it costs that photo only.
 
 import errno
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from u2cut import render, saliency
 from u2cut.batch.plan import Job, Plan
-from u2cut.batch.result import Result, Summary
+from u2cut.batch.result import Result, Summary, timed
 from u2cut.batch.stages import Ready, flow, worker_count
 from u2cut.console import logger, progress
 from u2cut.cutout import Cutout
@@ -31,15 +30,6 @@ from u2cut.options import BatchOptions, Product, RunOptions
 
 # So many results in a row that can't be written, and no other one will be.
 _MOST_UNWRITABLE = 10
-
-
-@contextmanager
-def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        stages[name] = stages.get(name, 0.0) + time.perf_counter() - start
 
 
 class _Stages:
@@ -64,9 +54,9 @@ class _Stages:
         if self.options.output.skip_existing and job.target != STD and Path(job.target).exists():
             result.status = "skipped"
             return Ready((result, None), None)
-        with _timed(result.stages, "read"):
+        with timed(result.stages, "read"):
             data = read(job.source)
-        with _timed(result.stages, "decode"):
+        with timed(result.stages, "decode"):
             frame = decode(
                 data, max_pixels=self.options.input.max_pixels, least_size=self.least_size
             )
@@ -85,7 +75,7 @@ class _Stages:
             return result
         result.stages["network"] = prediction.seconds
         cutout = Cutout(frame, prediction.fused, self.options.render, self.predictor)
-        with _timed(result.stages, "matting"):
+        with timed(result.stages, "matting"):
             pixels: NDArray[np.uint8] = cutout.pixels(self.backdrop)
             result.coverage, result.confidence = cutout.coverage, cutout.confidence
             result.written = (pixels.shape[0], pixels.shape[1])
@@ -98,13 +88,13 @@ class _Stages:
                 name_of(job.source),
             )
         output = self.options.output
-        with _timed(result.stages, "encode"):
+        with timed(result.stages, "encode"):
             data = cutout.encoded(
                 pixels,
                 output.format or job.format or Format.PNG,
                 output,
             )
-        with _timed(result.stages, "write"):
+        with timed(result.stages, "write"):
             self.sink.write(job.target, data)
         return result
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
@@ -13,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from u2cut.batch.result import timed
 from u2cut.cutout import Cutout
 from u2cut.engines.predictor import Prediction, Predictor
 from u2cut.imaging.decode import Frame, decode
@@ -135,13 +134,13 @@ class Cutter:
         stages: dict[str, float] = {}
         async with self._held:
             await is_gone()  # lets the server listen for it while the photo is decoded
-            with _timed(stages, "decode"):
+            with timed(stages, "decode"):
                 frame, backdrop, network_input = await in_thread(lambda: self._read(order))
             if await is_gone():
                 raise Refused(_GONE, "gone", "the client has gone")
-            with _timed(stages, "network"):
+            with timed(stages, "network"):
                 prediction = await self._predict(network_input)
-            with _timed(stages, "finish"):
+            with timed(stages, "finish"):
                 done = await in_thread(
                     lambda: self._finish(order, frame, backdrop, prediction.fused)
                 )
@@ -208,12 +207,3 @@ def _shrunk(frame: Frame, most: int) -> Frame:
     if alpha is not None:
         alpha = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
     return Frame(image, alpha, frame.icc, frame.dpi, metadata=frame.metadata)
-
-
-@contextmanager
-def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        stages[name] = time.perf_counter() - start

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.pictures import disc_photo
+from u2cut import saliency as maps
 from u2cut.cutout import Cutout
 from u2cut.errors import UsageError
 from u2cut.imaging.colour import _PRIMARIES, from_gamma
@@ -32,6 +33,10 @@ class Network:
         self.shapes.append(image.shape)
         return list(self._views)
 
+    def second_view(self, image: np.ndarray) -> np.ndarray:
+        self.shapes.append(image.shape)
+        return self._views[0]
+
 
 def disc_map(size: int = 96) -> np.ndarray:
     rows, columns = np.mgrid[:size, :size]
@@ -50,23 +55,56 @@ def cutout_of(
     )
 
 
-def test_best_takes_the_least_uncertain_view_and_fast_the_first() -> None:
-    vague, sure = 0.25 + 0.5 * disc_map(), disc_map(64)
+def _vague() -> np.ndarray:
+    vague = 0.25 + 0.5 * disc_map()
     vague[0, 0] = 0
     vague[48, 48] = 1
+    return vague
 
-    def alpha(matting: Matting, *views: np.ndarray) -> np.ndarray:
-        edge = EdgeOptions(matting=matting, zoom=False)
-        options = RenderOptions(edge=edge)
-        network = Network(views=views)
-        alpha = Cutout(Frame(disc_photo()), vague, options, network).alpha
-        assert network.shapes == [disc_photo().shape] * (matting is Matting.BEST)
-        return alpha
 
-    expected = cutout_of(sure, edge=EdgeOptions(matting=Matting.BEST, zoom=False)).alpha
-    assert np.array_equal(alpha(Matting.BEST, 0.2 * sure, vague, sure), expected)
-    assert np.array_equal(alpha(Matting.FAST, sure), alpha(Matting.FAST))
-    assert not np.array_equal(alpha(Matting.BEST), expected)
+def test_best_takes_the_least_uncertain_view() -> None:
+    vague, sure = _vague(), disc_map(64)
+    best = EdgeOptions(matting=Matting.BEST, zoom=False)
+    network = Network(views=(0.2 * sure, vague, sure))
+    cutout = Cutout(Frame(disc_photo()), vague, RenderOptions(edge=best), network)
+    assert np.array_equal(cutout.alpha, cutout_of(sure, edge=best).alpha)
+    assert network.shapes == [disc_photo().shape]
+    alone = Cutout(Frame(disc_photo()), vague, RenderOptions(edge=best), Network())
+    assert not np.array_equal(alone.alpha, cutout.alpha)
+
+
+_FILLING = disc_map()[16:80, 16:80]
+_SMALL = disc_map(64) * (np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 12)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "asked", "taken"),
+    [
+        pytest.param(_vague(), _FILLING, True, True, id="surer, and fills the frame"),
+        pytest.param(_vague(), _SMALL, True, False, id="surer, of something small"),
+        pytest.param(_vague(), 0.2 * disc_map(64), True, False, id="no subject"),
+        pytest.param(disc_map(), None, False, False, id="the first is sure"),
+        pytest.param(_vague(), 0.5 * _vague() + 0.3, True, False, id="less sure"),
+    ],
+)
+def test_fast_takes_a_second_view_where_the_first_is_unsure(
+    first: np.ndarray, second: np.ndarray | None, asked: bool, taken: bool
+) -> None:
+    fast = EdgeOptions(matting=Matting.FAST)
+    network = Network(views=() if second is None else (second,))
+    cutout = Cutout(Frame(disc_photo()), first, RenderOptions(edge=fast), network)
+    chosen = second if taken and second is not None else first
+    assert cutout._map is not None
+    assert np.array_equal(cutout._map, maps.normalise(chosen))
+    assert network.shapes == [disc_photo().shape] * asked
+    assert cutout.confidence == maps.confidence(cutout._map)
+
+
+def test_without_matting_the_first_view_stays() -> None:
+    network = Network(views=(disc_map(64),))
+    cutout = Cutout(Frame(disc_photo()), _vague(), RenderOptions(edge=PLAIN), network)
+    assert np.array_equal(cutout._map, maps.normalise(_vague()))
+    assert network.shapes == []
 
 
 def test_the_half_covered_edge_has_its_own_colour_over_any_ground() -> None:

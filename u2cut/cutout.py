@@ -31,6 +31,10 @@ class Network(Protocol):
         """Return the fused maps of other views of the photo, (S, S) float32 each."""
         ...
 
+    def second_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the fused map of one other view, (S, S) float32."""
+        ...
+
 
 class Cutout:
     """A photo with its subject found; pictures are made of it on demand.
@@ -39,8 +43,8 @@ class Cutout:
         frame: The photo.
         fused: The network's fused map, (S, S) float32 probabilities.
         options: How the results look.
-        network: Predicts again: parts with small subjects, and other views for
-            ``matting="best"``.
+        network: Predicts again: parts with small subjects, and other views: all of them for
+            ``matting="best"``, one for "fast" where the first is unsure.
     """
 
     def __init__(
@@ -66,14 +70,16 @@ class Cutout:
         first = maps.to_saliency(self._fused)
         if first is None or int(np.ptp(self.photo.image)) <= 2:
             return None, 0.0  # an even picture has no subject, whatever the network answers
-        if self._options.edge.matting is not Matting.BEST:
-            return first, maps.confidence(first)
-        fused = self._network.views(self.photo.for_network)
-        views = [first, *(maps.to_saliency(view) for view in fused)]
-        seen = [view for view in views if view is not None]
-        chosen = min(seen, key=maps.uncertainty)
-        others = [view for view in views if view is not chosen]
-        return chosen, maps.confidence(chosen, others)
+        image, method = self.photo.for_network, self._options.edge.matting
+        if method is Matting.BEST:
+            views = [first, *map(maps.to_saliency, self._network.views(image))]
+            chosen = min((view for view in views if view is not None), key=maps.uncertainty)
+            return chosen, maps.confidence(chosen, [view for view in views if view is not chosen])
+        if method is Matting.FAST and maps.deserves_second_view(first):
+            second = maps.to_saliency(self._network.second_view(image))
+            if second is not None and maps.is_better_view(second, first):
+                return second, maps.confidence(second)
+        return first, maps.confidence(first)
 
     @cached_property
     def _map(self) -> NDArray[np.float32] | None:

@@ -193,7 +193,8 @@ class EdgeOptions(Options):
         default=Matting.FAST,
         metadata=option(
             "How the edge is refined to the photo's pixels; best also sees the photo "
-            "mirrored and at smaller input sizes, and takes the least uncertain map."
+            "mirrored and at smaller input sizes, and takes the least uncertain map; fast "
+            "looks a second time, at a smaller size, where the first map is unsure."
         ),
     )
     zoom: bool | None = field(

@@ -130,6 +130,23 @@ def uncertainty(saliency: NDArray[np.float32]) -> float:
     return float(np.minimum(saliency, 1 - saliency).sum()) / area if area else math.inf
 
 
+# What deserves a second view, and the share of the photo that the subject fills in one that
+# counts: a smaller input shows what fills the frame, and loses what is small. benchmarks/views.py.
+_DOUBTFUL: Final = 0.1
+_FILLING: Final = 0.3
+
+
+def deserves_second_view(saliency: NDArray[np.float32]) -> bool:
+    """Tell whether a map is so unsure that another view may be better, (s, s) in [0, 1]."""
+    return uncertainty(saliency) > _DOUBTFUL
+
+
+def is_better_view(second: NDArray[np.float32], first: NDArray[np.float32]) -> bool:
+    """Tell whether the map of a smaller input is surer, of a subject that fills the frame."""
+    filled = np.count_nonzero(second > 0.5) / second.size
+    return bool(filled > _FILLING) and uncertainty(second) < uncertainty(first)
+
+
 # Logistic fit of the IoU with the truth; benchmarks/confidence.py.
 _ONE_VIEW: Final = (2.72, -5.18)
 _VIEWS: Final = (3.16, -4.58, -2.70)

@@ -66,6 +66,21 @@ def test_the_smaller_views_are_opened_once_where_they_need_an_engine(
     assert [engine.size for engine in opener.opened] == own
 
 
+@pytest.mark.parametrize(
+    ("precision", "size", "side"), [("fp32", 320, 256), ("int8", 320, 320), ("fp32", 32, 32)]
+)
+def test_the_second_view_is_a_smaller_one_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, precision: str, size: int, side: int
+) -> None:
+    opener = Opener(any_size=False)
+    monkeypatch.setattr(predictor, "open_engine", opener)
+    network = Predictor(
+        NetworkOptions(model="u2netp", offline=True, size=size, precision=precision)
+    )
+    assert network.second_view(PHOTO).shape == (side, side)
+    assert [engine.size for engine in opener.opened] == list(dict.fromkeys((size, side)))
+
+
 def test_the_mirrored_view_is_turned_back(monkeypatch: pytest.MonkeyPatch) -> None:
     views, _ = predict_views(monkeypatch, 96, any_size=True)
     assert np.array_equal(views[0], Predictor.preprocess(_Sized(96), PHOTO)[0])

@@ -143,16 +143,32 @@ class Predictor:
         Returns:
             Fused maps, (S, S) float32 each, S the size of each view.
         """
-        mirrored = np.ascontiguousarray(self.preprocess(image)[:, :, ::-1])
-        maps = [np.ascontiguousarray(self.predict([mirrored])[0].fused[:, ::-1])]
-        sizes = {round(self.size * share / 32) * 32 for share in _SMALLER} - {0, self.size}
+        return [self._mirrored(image), *(self._view(image, size) for size in self._smaller())]
+
+    def second_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Look at one photo, RGB (H, W, 3) uint8, at 0.8 of the input size: the fused map.
+
+        Mirrored instead, where the engine is made for one size.
+        """
+        sizes = self._smaller()
+        return self._view(image, sizes[0]) if sizes else self._mirrored(image)
+
+    def _smaller(self) -> list[int]:
+        """Return the smaller input sizes, the largest first."""
         if self.engine.precision == "int8":  # is calibrated for one size
-            sizes = set()
-        for size in sorted(sizes, reverse=True):
-            engine = self._engine_for(size)
-            with self._turns:
-                maps.append(engine.predict(saliency.preprocess(image, size)[None])[0])
-        return maps
+            return []
+        sizes = {round(self.size * share / 32) * 32 for share in _SMALLER} - {0, self.size}
+        return sorted(sizes, reverse=True)
+
+    def _mirrored(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        mirrored = np.ascontiguousarray(self.preprocess(image)[:, :, ::-1])
+        return np.ascontiguousarray(self.predict([mirrored])[0].fused[:, ::-1])
+
+    def _view(self, image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+        engine = self._engine_for(size)
+        with self._turns:
+            fused: NDArray[np.float32] = engine.predict(saliency.preprocess(image, size)[None])[0]
+        return fused
 
     def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Look at one photo, RGB (H, W, 3) uint8: the fused map, (S, S) float32."""

@@ -1,0 +1,109 @@
+"""Which views of a photo deserve to be taken: IoU and MAE by rule, and what they lose.
+
+    python benchmarks/views.py DATA --model u2netp --model u2net [--step 2]
+
+DATA holds data sets (128 in a mask is unknown). Rules are chosen on photos set aside (lite/aside
+of recipes/lite.py), and judged on others (recipes/validation.txt). Means of the sets' means.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from u2cut import saliency
+from u2cut.datasets.masks import read_pair
+from u2cut.datasets.pairs import Pair, scan
+from u2cut.engines.predictor import Predictor
+from u2cut.options import NetworkOptions
+
+SMALLER = 2  # the view at 256; 1 is the mirrored one, 3 that at 224
+
+
+@dataclass
+class Seen:
+    """A photo's views, the usual one first, and how good each is."""
+
+    group: str
+    maps: list[NDArray[np.float32]]
+    doubts: list[float]
+    iou: list[float]
+    mae: list[float]
+
+
+def see(predictor: Predictor, pair: Pair) -> Seen | None:
+    frame, truth = read_pair(pair)
+    fused = [predictor.fused_map(frame.for_network), *predictor.views(frame.for_network)]
+    if saliency.to_saliency(fused[0]) is None:
+        return None
+    known, subject = truth != 128, truth > 128
+    seen = Seen(pair.group, [], [], [], [])
+    for found in map(saliency.to_saliency, fused):
+        filled = found if found is not None else np.zeros((2, 2), np.float32)
+        grown = saliency.upsample(filled, (truth.shape[0], truth.shape[1]))
+        one, two = (grown > 0.5) & known, subject & known
+        seen.maps.append(filled)
+        seen.doubts.append(saliency.uncertainty(filled))
+        seen.iou.append(np.count_nonzero(one & two) / max(1, np.count_nonzero(one | two)))
+        seen.mae.append(float(np.abs(grown - subject)[known].mean()))
+    return seen
+
+
+def second(seen: Seen, doubt: float, filling: float) -> int:
+    """The rule of ``fast``, with other limits."""
+    filled = np.count_nonzero(seen.maps[SMALLER] > 0.5) / seen.maps[SMALLER].size
+    asked, surer = seen.doubts[0] > doubt, seen.doubts[SMALLER] < seen.doubts[0]
+    return SMALLER if asked and surer and filled > filling else 0
+
+
+def rules() -> dict[str, Callable[[Seen], int]]:
+    found: dict[str, Callable[[Seen], int]] = {
+        "one view": lambda _: 0,
+        "the surest": lambda seen: int(np.argmin(seen.doubts)),
+        "the best possible": lambda seen: int(np.argmax(seen.iou)),
+    }
+    for doubt in (0.05, 0.1, 0.2):
+        for filling in (0.0, 0.2, 0.3, 0.4):
+            name = f"256 if doubt > {doubt}, filling > {filling}"
+            found[name] = lambda seen, d=doubt, f=filling: second(seen, d, f)  # type: ignore[misc]
+    return found
+
+
+def report(name: str, rule: Callable[[Seen], int], photos: list[Seen]) -> None:
+    groups: dict[str, list[tuple[float, float, float]]] = {}
+    for seen in photos:
+        k = rule(seen)
+        row = (seen.iou[k], seen.mae[k], seen.iou[k] - seen.iou[0])
+        groups.setdefault(seen.group, []).append(row)
+    means = {group: np.mean(rows, axis=0) for group, rows in groups.items()}
+    iou, mae, _ = np.mean(list(means.values()), axis=0)
+    worst = min(means, key=lambda group: means[group][2])
+    other = np.mean([rule(seen) > 0 for seen in photos])
+    lost = f"{Path(worst).name} {means[worst][2]:+.3f}"
+    print(f"| {name} | {iou:.4f} | {mae:.4f} | {other:.0%} | {lost} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", action="append", required=True)
+    parser.add_argument("--step", type=int, default=1, help="take every so many photos")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    pairs = list(scan([options.data]).pairs)[:: options.step]
+    for model in options.model:
+        predictor = Predictor(NetworkOptions(model=model))
+        photos = [seen for pair in pairs if (seen := see(predictor, pair)) is not None]
+        print(f"\n{model}, {len(photos)} photos\n")
+        print("| view | IoU | MAE | not the first | worst set |")
+        print("|---|---|---|---|---|")
+        for name, rule in rules().items():
+            report(name, rule, photos)
+
+
+if __name__ == "__main__":
+    main()

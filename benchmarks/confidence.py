@@ -6,19 +6,16 @@ VALIDATION holds data sets (128 in a mask is unknown). Every photo is seen once 
 The constants are fitted on one half of the photos, and everything else is said of the other.
 """
 
-import argparse
 import zlib
-from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from samples import predictors_and_pairs
 
 from u2cut import saliency
 from u2cut.datasets.masks import read_pair
-from u2cut.datasets.pairs import Pair, scan
+from u2cut.datasets.pairs import Pair
 from u2cut.engines.predictor import Predictor
-from u2cut.options import NetworkOptions
 
 Rows = list[tuple[int, float, float, float, float, float]]
 
@@ -85,17 +82,10 @@ def report(name: str, guess: NDArray[np.float64], truth: NDArray[np.float64]) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--model", action="append", required=True)
-    parser.add_argument("--step", type=int, default=1, help="take every so many photos")
-    options = parser.parse_args()
-    cv2.setNumThreads(1)
-    pairs = list(scan([options.data]).pairs)[:: options.step]
-    tables = {}
-    for model in options.model:
-        rows = measure(Predictor(NetworkOptions(model=model)), pairs)
-        tables[model] = np.array(rows, np.float64)
+    tables = {
+        model: np.array(measure(predictor, pairs), np.float64)
+        for model, predictor, pairs in predictors_and_pairs(__doc__)
+    }
     everything = np.concatenate(list(tables.values()))
 
     def one_view(t: NDArray[np.float64]) -> NDArray[np.float64]:

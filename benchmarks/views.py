@@ -6,20 +6,18 @@ DATA holds data sets (128 in a mask is unknown). Rules are chosen on photos set 
 of recipes/lite.py), and judged on others (recipes/validation.txt). Means of the sets' means.
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from samples import predictors_and_pairs
 
 from u2cut import saliency
 from u2cut.datasets.masks import read_pair
-from u2cut.datasets.pairs import Pair, scan
+from u2cut.datasets.pairs import Pair
 from u2cut.engines.predictor import Predictor
-from u2cut.options import NetworkOptions
 
 SMALLER = 2  # the view at 256; 1 is the mirrored one, 3 that at 224
 
@@ -88,15 +86,7 @@ def report(name: str, rule: Callable[[Seen], int], photos: list[Seen]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--model", action="append", required=True)
-    parser.add_argument("--step", type=int, default=1, help="take every so many photos")
-    options = parser.parse_args()
-    cv2.setNumThreads(1)
-    pairs = list(scan([options.data]).pairs)[:: options.step]
-    for model in options.model:
-        predictor = Predictor(NetworkOptions(model=model))
+    for model, predictor, pairs in predictors_and_pairs(__doc__):
         photos = [seen for pair in pairs if (seen := see(predictor, pair)) is not None]
         print(f"\n{model}, {len(photos)} photos\n")
         print("| view | IoU | MAE | not the first | worst set |")

@@ -6,9 +6,10 @@ u2cut train --config recipes/lite.toml --out run/       (from the folder that ho
 python recipes/lite.py blend run/model.safetensors 0.5 lite.safetensors
 
 `photos` takes some photos of each set, so that none decides, and puts others aside (lite/aside),
-on which the share of `blend` is chosen. `blend` goes that share of the way from the authors'
-u2netp to what was trained: batch norm was frozen, so what lies between them is a network, too.
-What was learnt stays for the most part, and what was forgotten comes back.
+on which checkpoints are compared and the share of `blend` is chosen; a second round (--round 2)
+goes on with other photos, from `u2cut train --init`. `blend` goes its share of the way from the
+authors' u2netp to what was trained: batch norm was frozen, so what lies between them is a network,
+too. What was learnt stays for the most part, and what was forgotten comes back.
 
 lite-650.safetensors is what 650 of the 800 steps made (the average, unblended, half precision), to
 go on from: --init recipes/lite-650.safetensors. It is not shipped: benchmarks/README.md says why.
@@ -46,25 +47,35 @@ TAKEN = {
     "SmallObjects-alex": 54,
     "Pens10": 7,
 }
-UNLABELLED = 420
+# Which photos without masks a round takes, and how many.
+WITHOUT_MASKS = ("unlabelled", "general")
+UNLABELLED = (420, 600)
 ASIDE = 22
 
 
-def photos(prepared: Path, out: Path) -> None:
-    """Link the photos to learn from, and those set aside."""
+def photos(prepared: Path, out: Path, number: int) -> None:
+    """Link the photos of a round to learn from, and those set aside, the same in every round."""
     draw = random.Random(7)
     for name, count in TAKEN.items():
         masks = {p.stem: p for p in (prepared / "train" / name / "masks").iterdir()}
         found = sorted((prepared / "train" / name / "images").iterdir())
         draw.shuffle(found)
-        for k, photo in enumerate(found[: count + ASIDE]):
-            folder = out / name if k < count else out / "aside" / name
-            link(photo, folder / "images")
-            link(masks[photo.stem], folder / "masks")
-    found = sorted((prepared / "unlabelled").iterdir())
+        aside = found[count : count + ASIDE]
+        taken = of_round(found[:count] + found[count + ASIDE :], count, number)
+        for some, folder in ((taken, out / name), (aside, out / "aside" / name)):
+            for photo in some:
+                link(photo, folder / "images")
+                link(masks[photo.stem], folder / "masks")
+    found = sorted((prepared / WITHOUT_MASKS[number - 1]).iterdir())
     draw.shuffle(found)
-    for photo in found[:UNLABELLED]:
+    for photo in found[: UNLABELLED[number - 1]]:
         link(photo, out / "unlabelled")
+
+
+def of_round(found: list[Path], count: int, number: int) -> list[Path]:
+    """Return the photos of a round: the next ones, or the last ones where they run out."""
+    first = max(0, min((number - 1) * count, len(found) - count))
+    return found[first : first + count]
 
 
 def link(file: Path, folder: Path) -> None:
@@ -106,13 +117,16 @@ def main() -> None:
     one = commands.add_parser("photos")
     one.add_argument("prepared", type=Path)
     one.add_argument("out", type=Path)
+    one.add_argument(
+        "--round", type=int, choices=(1, 2), default=1, help="1, or 2 to go on with other photos"
+    )
     two = commands.add_parser("blend")
     two.add_argument("trained", type=Path)
     two.add_argument("share", type=float)
     two.add_argument("out", type=Path)
     options = parser.parse_args()
     if options.command == "photos":
-        photos(options.prepared, options.out)
+        photos(options.prepared, options.out, options.round)
     else:
         blend(options.trained, options.share, options.out)
 

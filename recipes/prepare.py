@@ -2,12 +2,12 @@
 
 python recipes/prepare.py COLLECTED OUT
 
-COLLECTED holds GROUP/SET/images and GROUP/SET/masks, cutouts/SET (RGBA photos), backgrounds and
-unlabelled. OUT gets train/SET and val/SET, each with images and masks (links, where nothing
-changes; 128 in a mask means unknown), unlabelled the photos without masks, and unions those whose
-union of annotations is no subject. Which names are for validation is read from validation.txt;
---split writes that file. What left_out.txt names isn't trained on: masks that were looked at and
-are not what a person would cut out.
+COLLECTED holds GROUP/SET/images and GROUP/SET/masks, cutouts/SET (RGBA photos), backgrounds,
+unlabelled and general/images. OUT gets train/SET and val/SET, each with images and masks (links,
+where nothing changes; 128 in a mask means unknown), unlabelled and general the photos without
+masks, and unions those whose union of annotations is no subject. Which names are for validation is
+read from validation.txt; --split writes that file. What left_out.txt names isn't trained on: masks
+that were looked at and are not what a person would cut out.
 """
 
 import argparse
@@ -99,6 +99,14 @@ def others(collected: Path) -> list[Path]:
     )
 
 
+def link_unlike(photos: list[Path], held: list[Path], folder: Path) -> None:
+    """Link the photos that resemble none of those held back."""
+    hashes = np.array([difference_hash(p) for p in held], np.uint64)
+    for path in photos:
+        if np.bitwise_count(hashes ^ np.uint64(difference_hash(path))).min() > ALIKE:
+            link(path, folder / path.name)
+
+
 def choose(photos: dict[str, list[Path]], alike: dict[Path, int]) -> list[str]:
     """Draw validation names; photos with many near-duplicates come last.
 
@@ -185,6 +193,11 @@ def main() -> None:
             write_cutout(path, arguments.out / "train" / path.parent.name)
         elif path.parent.name == "unlabelled":
             link(path, arguments.out / "unlabelled" / path.name)
+    link_unlike(
+        sorted((arguments.collected / "general" / "images").glob("*")),
+        [p for name, paths in photos.items() for p in paths if f"{name}/{p.stem}" in held],
+        arguments.out / "general",
+    )
     for folder in sorted(arguments.out.glob("*/*/images")):
         sys.stdout.write(
             f"{len(list(folder.iterdir())):5} {folder.parent.relative_to(arguments.out)}\n"

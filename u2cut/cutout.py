@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from u2cut.imaging.encode import encode
 from u2cut.imaging.formats import WRITTEN, Format, format_of, parse_format
 from u2cut.notation import parse_color
 from u2cut.options import Matting, OutputOptions, Product, RenderOptions
+
+T = TypeVar("T", np.uint8, np.float32)
 
 
 class Network(Protocol):
@@ -45,6 +47,8 @@ class Cutout:
         options: How the results look.
         network: Predicts again: parts with small subjects, and other views: all of them for
             ``matting="best"``, one for "fast" where the first is unsure.
+        region: The part of the photo, rows and columns, that the network saw and that may hold
+            the subject; by default all of it.
     """
 
     def __init__(
@@ -53,8 +57,11 @@ class Cutout:
         fused: NDArray[np.float32],
         options: RenderOptions,
         network: Network,
+        region: tuple[slice, slice] | None = None,
     ) -> None:
         self.photo = frame.in_srgb() if options.cutout.srgb else frame
+        self._region = region
+        self._seen = self.photo if region is None else self.photo.part(region)
         self._fused = fused
         self._options = options
         self._network = network
@@ -68,9 +75,9 @@ class Cutout:
     def _chosen(self) -> tuple[NDArray[np.float32] | None, float]:
         """The surest view's saliency map, None without a subject; and the confidence in it."""
         first = maps.to_saliency(self._fused)
-        if first is None or int(np.ptp(self.photo.image)) <= 2:
+        if first is None or int(np.ptp(self._seen.image)) <= 2:
             return None, 0.0  # an even picture has no subject, whatever the network answers
-        image, method = self.photo.for_network, self._options.edge.matting
+        image, method = self._seen.for_network, self._options.edge.matting
         if method is Matting.BEST:
             views = [first, *map(maps.to_saliency, self._network.views(image))]
             chosen = min((view for view in views if view is not None), key=maps.uncertainty)
@@ -87,7 +94,7 @@ class Cutout:
         chosen, _ = self._chosen
         if chosen is None or not self._options.edge.refines_by_zoom:
             return chosen
-        return matting.refine_by_zoom(self.photo.image, chosen, self._network.fused_map)
+        return matting.refine_by_zoom(self._seen.image, chosen, self._network.fused_map)
 
     @property
     def confidence(self) -> float:
@@ -105,19 +112,27 @@ class Cutout:
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
         """The network's map as it is, (H, W) float32 in [0, 1], min-max normalised."""
-        return maps.upsample(maps.normalise(self._fused), self.shape)
+        return self._placed(maps.upsample(maps.normalise(self._fused), self._seen.size))
 
     @cached_property
     def trimap(self) -> NDArray[np.uint8]:
         """(H, W) uint8: 0 background, 128 unknown, 255 subject."""
         if self._map is None:
             return np.zeros(self.shape, np.uint8)
-        return matting.trimap(self._map, self.shape)
+        return self._placed(matting.trimap(self._map, self._seen.size))
 
     @cached_property
     def alpha(self) -> NDArray[np.float32]:
         """Straight alpha, (H, W) float32 in [0, 1], times the photo's own."""
-        return render.alpha(self.photo, self._map, self._options.edge)
+        return self._placed(render.alpha(self._seen, self._map, self._options.edge))
+
+    def _placed(self, values: NDArray[T]) -> NDArray[T]:
+        """Return values of the part that was seen in their place in the photo, all else 0."""
+        if self._region is None:
+            return values
+        whole = np.zeros(self.shape, values.dtype)
+        whole[self._region] = values
+        return whole
 
     @cached_property
     def coverage(self) -> float:

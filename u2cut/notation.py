@@ -65,7 +65,7 @@ class Canvas:
     """The size of a result into which the subject is placed.
 
     Attributes:
-        width: In pixels, or as a ratio to the height.
+        width: In pixels, or as a ratio to the height; 0 is the photo's own.
         height: Likewise.
         pixels: Whether the two are pixels.
     """
@@ -76,17 +76,20 @@ class Canvas:
 
 
 def parse_canvas(text: str) -> Canvas:
-    """Read a canvas: ``2000x1500`` (pixels), ``4:5`` (a ratio) or ``square``.
+    """Read a canvas: ``2000x1500`` (pixels), ``4:5`` (a ratio), ``square`` or ``photo``.
 
     Raises:
         UsageError: It is none of these, or larger than 65,535 pixels a side.
     """
     if text.strip().lower() == "square":
         return Canvas(1, 1, pixels=False)
+    if text.strip().lower() == "photo":
+        return Canvas(0, 0, pixels=True)
     match = re.fullmatch(r"(\d{1,5})\s*([xX:])\s*(\d{1,5})", text.strip(), re.ASCII)
     if match is None or not (1 <= int(match[1]) <= 65535 and 1 <= int(match[3]) <= 65535):
         raise UsageError(
-            f"no canvas: {printable(text)} (give pixels, as 2000x2000, a ratio, as 4:5, or square)"
+            f"no canvas: {printable(text)} (give pixels, as 2000x2000, a ratio, as 4:5, square, or "
+            "photo)"
         )
     return Canvas(int(match[1]), int(match[3]), pixels=match[2] != ":")
 

@@ -327,7 +327,8 @@ class CanvasOptions(Options):
     canvas: Canvas | None = field(
         default=None,
         metadata=option(
-            "Place the subject on a canvas: pixels (2000x2000), a ratio (4:5) or square.",
+            "Place the subject on a canvas: pixels (2000x2000), a ratio (4:5), square, or photo "
+            "(the photo's own size).",
             metavar="SIZE",
             parser=parse_canvas,
         ),

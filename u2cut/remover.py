@@ -100,7 +100,7 @@ class Remover:
         background_blur: Put it on the photo itself, blurred by this many pixels.
         crop: Crop what ``save`` writes to the subject.
         crop_margin: What that leaves around it: "20" pixels, or "5%" of its longer side.
-        canvas: Place the subject on a canvas: "2000x2000", "4:5" or "square".
+        canvas: Place the subject on a canvas: "2000x2000", "4:5", "square" or "photo".
         fill: Share of it that the subject fills: "85%" or 0.85.
         position: Where it stands: "center", "bottom" or "50%,80%".
         enlarge: Let the subject grow beyond its own pixels.

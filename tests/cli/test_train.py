@@ -111,6 +111,18 @@ def test_the_command_line_goes_before_the_file(trained, tmp_path):
     assert (resolved["steps"], resolved["init"], resolved["seed"]) == (1, weights, 3)
 
 
+def test_a_list_for_each_folder_goes_with_the_files_folders(tmp_path, capfd):
+    """The rules between options count for the file and the command line together."""
+    config = tmp_path / "two.toml"
+    config.write_text('data = ["a", "b"]\n')
+    words = ["train", "--config", str(config), "--out", str(tmp_path / "run")]
+    twice = ["--data-weight", "1", "--data-weight", "2"]
+    run([*words, *twice])  # refused for the folders, which aren't there
+    assert "--data-weight" not in capfd.readouterr().err
+    assert run([*words, "--data-weight", "1"]) == ExitCode.USAGE
+    assert "--data-weight" in capfd.readouterr().err
+
+
 def test_the_weights_are_used_like_any_other(trained, tmp_path, photo):
     weights = str(trained / "run/model.safetensors")
     out = tmp_path / "mask.png"

@@ -100,6 +100,16 @@ def test_what_is_already_of_the_size_is_copied_bit_for_bit() -> None:
     assert (opacity[20:80, 20:80] == alpha).all()
 
 
+def test_the_photos_own_size_is_a_canvas() -> None:
+    alpha = alpha_of(10, 20, 30, 40)
+    layout = lay_out(alpha, parse_canvas("photo"), fill=1.0, position=Position(0, 1), enlarge=False)
+    assert layout.size == alpha.shape
+    assert layout.window is not None
+    rows, columns = layout.window
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    assert layout.box == (alpha.shape[0] - height, 0, height, width)
+
+
 def test_without_a_subject_the_canvas_is_empty() -> None:
     nothing = np.zeros((30, 40), np.float32)
     for canvas, size in (("50x60", (60, 50)), ("square", (40, 40))):

@@ -88,6 +88,41 @@ def test_crop_zip_and_json(server: Server, photo: bytes) -> None:
     assert opened(base64.b64decode(answer.json()["data"]["result_b64"])).size == (128, 96)
 
 
+def subject_box(picture: Any) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what is opaque."""
+    return picture.getchannel("A").point(lambda a: 255 * (a > 127)).getbbox()
+
+
+def test_scale_and_position_place_the_subject_in_the_photos_size(
+    server: Server, photo: bytes
+) -> None:
+    asis = opened(removebg(server, photo).content)
+    left, top, right, bottom = subject_box(asis)
+    half = opened(removebg(server, photo, scale="50%").content)
+    assert half.size == asis.size
+    box = subject_box(half)
+    assert box[3] - box[1] == pytest.approx(48, abs=2)  # half of 96, the side it reaches first
+    assert (box[0] + box[2]) / 2 == pytest.approx(64, abs=2)
+    assert (box[1] + box[3]) / 2 == pytest.approx(48, abs=2)
+    corner = subject_box(opened(removebg(server, photo, position="0% 100%").content))
+    assert corner[:1] + corner[3:] == pytest.approx((0, 96), abs=2)
+    size = (corner[2] - corner[0], corner[3] - corner[1])
+    assert size == pytest.approx((right - left, bottom - top), abs=2)
+    middle = subject_box(opened(removebg(server, photo, position="100%").content))
+    assert middle[2:] == pytest.approx((128, 96), abs=2)
+
+
+def test_a_subject_is_found_in_its_region_alone(server: Server, large: bytes) -> None:
+    for roi in ("0% 0% 50% 100%", "0px 0px 640px 960px", "50% 100% 0% 0%"):
+        picture = opened(removebg(server, large, roi=roi).content)
+        assert picture.size == (1280, 960)
+        left, _, right, _ = subject_box(picture)
+        assert left < 600
+        assert right <= 640, roi
+    shrunk = opened(removebg(server, large, roi="0px 0px 640px 960px", size="small").content)
+    assert subject_box(shrunk)[2] <= round(shrunk.size[0] / 2)
+
+
 def test_base64_longer_than_a_megabyte(server: Server) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (640, 640, 3), np.uint8)
     file = io.BytesIO()
@@ -109,8 +144,17 @@ def test_base64_longer_than_a_megabyte(server: Server) -> None:
         ({"bg_color": "nocolour"}, "invalid_bg_color"),
         ({"crop_margin": "a b"}, "invalid_crop_margin"),
         ({"add_shadow": "true"}, "unsupported_add_shadow"),
-        ({"roi": "10% 10% 50% 50%"}, "unsupported_roi"),
-        ({"scale": "50%"}, "unsupported_scale"),
+        ({"roi": "10% 10% 50%"}, "invalid_roi"),
+        ({"roi": "10 10 50 50"}, "invalid_roi"),
+        ({"roi": "0px 0px 129px 96px"}, "roi_exceeds_bounds"),
+        ({"roi": "-1px 0px 50px 50px"}, "roi_exceeds_bounds"),
+        ({"roi": "50% 10% 50% 90%"}, "roi_region_empty"),
+        ({"scale": "9%"}, "invalid_scale"),
+        ({"scale": "50px"}, "invalid_scale"),
+        ({"position": "left"}, "invalid_position"),
+        ({"position": "10% 20% 30%"}, "invalid_position"),
+        ({"scale": "50%", "position": "original"}, "invalid_position"),
+        ({"scale": "50%", "crop": "true"}, "invalid_crop"),
         ({"nonsense": "1"}, "unknown_parameter"),
         ({"image_url": "http://example.com/a.jpg"}, "multiple_sources"),
     ],

@@ -130,6 +130,28 @@ def test_a_long_body_is_refused_before_it_is_read(server: Server) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
+def test_a_chunked_body_is_refused_as_soon_as_it_is_too_long(server: Server) -> None:
+    """The limit of this server is 2 MB; the length is announced to no one."""
+    sent = 0
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        head = "POST /v1/remove HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode())
+        chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+        connection.settimeout(0.2)
+        answer = b""
+        while sent < 33_000_000 and not answer:
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                connection.sendall(chunk)
+                sent += 0x10000
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                answer = connection.recv(100)
+            connection.settimeout(0.2)
+            time.sleep(0.001)
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert sent < 8_000_000  # the limit, what is read on for the answer's sake, and buffers
+
+
 def test_a_photo_with_too_many_pixels_is_refused(serving: Callable[..., Server]) -> None:
     small = serving("--max-pixels", "10K")
     file = io.BytesIO()
@@ -137,6 +159,29 @@ def test_a_photo_with_too_many_pixels_is_refused(serving: Callable[..., Server])
     answer = small.post("/v1/remove", data=file.getvalue())
     assert (answer.status_code, answer.json()["code"]) == (422, "input")
     assert small.end() == 0
+
+
+def test_photos_wait_for_room_in_pixels(
+    serving: Callable[..., Server], photo: bytes, heavy: bytes
+) -> None:
+    server = serving("--queue-pixels", "1K", "--max-body", "100M", "--jobs", "4")
+    ended: list[str] = []
+
+    def ask(name: str, data: bytes) -> None:
+        with requests.Session() as http:
+            http.trust_env = False
+            http.post(f"{server.address}/v1/remove", data=data, timeout=60)
+        ended.append(name)
+
+    large = threading.Thread(target=ask, args=("large", heavy))
+    large.start()
+    deadline = time.monotonic() + 20
+    while not server.metric("u2cut_pixels_held"):
+        assert time.monotonic() < deadline
+    ask("small", photo)
+    large.join()
+    assert ended == ["large", "small"]
+    assert server.metric("u2cut_pixels_held") == 0
 
 
 def test_states_and_metrics(server: Server, photo: bytes) -> None:

@@ -72,7 +72,7 @@ Photos = Annotated[list[Path] | None, typer.Argument(metavar="[PHOTOS]...", show
 
 
 def takes(
-    *groups: type[Options], without: Collection[str] = ()
+    *groups: type[Options], without: Collection[str] = (), as_values: bool = False
 ) -> Callable[[_Function], _Function]:
     """Give a command the fields of options classes as options.
 
@@ -82,13 +82,16 @@ def takes(
     Args:
         groups: Classes whose fields were described by ``u2cut.describe.option``.
         without: Fields that make no sense for this command; they keep their defaults.
+        as_values: The function takes a dictionary for each class instead, not checked yet.
     """
 
     def decorate(function: _Function) -> _Function:
         @functools.wraps(function)
         def command(**values: Any) -> None:
             made = [
-                group(**{f.name: values.pop(f.name) for f in fields(group) if f.name in values})
+                (dict if as_values else group)(
+                    **{f.name: values.pop(f.name) for f in fields(group) if f.name in values}
+                )
                 for group in groups
             ]
             function(*made, **values)

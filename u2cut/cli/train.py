@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,9 +24,9 @@ EXAMPLES = examples(
 )
 
 
-@takes(TrainConfig)
+@takes(TrainConfig, as_values=True)
 def train(
-    options: TrainConfig,
+    options: dict[str, Any],
     *,
     context: typer.Context,
     out: Annotated[
@@ -72,11 +72,11 @@ def train(
         run(resolved, out, resume=resume, quiet=quiet)
 
 
-def _given(context: typer.Context, options: TrainConfig) -> dict[str, Any]:
+def _given(context: typer.Context, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that stand on the command line, not the defaults."""
-    sources = {f.name: context.get_parameter_source(f.name) for f in fields(options)}
+    sources = {name: context.get_parameter_source(name) for name in options}
     return {
-        name: getattr(options, name)
+        name: options[name]
         for name, source in sources.items()
         if source is not None and source.name == "COMMANDLINE"
     }

@@ -37,11 +37,14 @@ def lay_out(
 
     Args:
         alpha: (H, W) in [0, 1]; all that is left in it counts as the subject.
-        canvas: In pixels; or a ratio: then it is as large as the subject needs in its own pixels.
+        canvas: In pixels, the photo's own size, or a ratio: then it is as large as the subject
+            needs in its own pixels.
         fill: Share of the canvas' width or height that the box takes, whichever it reaches first.
         position: Where in the free space.
         enlarge: Whether the subject may become larger than its own pixels.
     """
+    if canvas.width == 0:
+        canvas = Canvas(alpha.shape[1], alpha.shape[0], pixels=True)
     window = subject_box(alpha, Margin(0, percent=False))
     if window is None:
         size = (canvas.height, canvas.width) if canvas.pixels else _around(alpha.shape, canvas, 1)

@@ -109,6 +109,11 @@ class Frame:
         image.flags.writeable = False
         return replace(self, image=image, icc=None)
 
+    def part(self, region: tuple[slice, slice]) -> "Frame":
+        """Return a part of the photo: rows and columns of ``image``."""
+        alpha = None if self.alpha is None else self.alpha[region]
+        return Frame(np.ascontiguousarray(self.image[region]), alpha, self.icc)
+
     @property
     def size(self) -> tuple[int, int]:
         """The photo's full (height, width)."""
@@ -181,6 +186,24 @@ def decode(data: bytes, *, max_pixels: int, least_size: tuple[int, int] | None =
         ),
         reduced_from=((width, height) if sideways else (height, width)) if reduced else None,
     )
+
+
+def count_pixels(data: bytes, *, max_pixels: int) -> int:
+    """Return the number of pixels that a photo's file announces; nothing of it is decoded.
+
+    Raises:
+        InputError: No picture, a damaged one, or one of more than ``max_pixels``.
+    """
+    _silence_pillow()
+    try:
+        width, height = _open(recognise(data), data).size
+    except InputError:
+        described = tiff.describe(data)
+        if described is None:
+            raise
+        width, height = described.width, described.height
+    _refuse_size(width, height, max_pixels)
+    return width * height
 
 
 def _refuse_size(width: int, height: int, max_pixels: int) -> None:

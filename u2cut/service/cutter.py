@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from u2cut.batch.result import timed
 from u2cut.cutout import Cutout
 from u2cut.engines.predictor import Prediction, Predictor
-from u2cut.imaging.decode import Frame, decode
+from u2cut.imaging.decode import Frame, count_pixels, decode
 from u2cut.imaging.formats import Format
 from u2cut.options import OutputOptions, RenderOptions
 from u2cut.service.metrics import Metrics
 from u2cut.service.problems import Refused
+from u2cut.service.region import Region, scaled
+from u2cut.service.room import Room
 
 R = TypeVar("R")
 _GONE: Final = 499  # nginx' number for a client that has gone
@@ -34,6 +36,7 @@ class Order:
         output: How it is written.
         background: The file of a background picture.
         most_pixels: Shrink the photo to at most so many first.
+        region: The part that may hold the subject; None is all of it.
     """
 
     image: bytes
@@ -41,6 +44,7 @@ class Order:
     output: OutputOptions
     background: bytes | None = None
     most_pixels: int | None = None
+    region: Region | None = None
 
 
 @dataclass(slots=True)
@@ -96,15 +100,21 @@ class Cutter:
         predictor: The network.
         jobs: Photos that are decoded or finished at once.
         max_pixels: Larger photos are refused.
+        most_held: Pixels of all photos that are decoded at once; more have to wait.
         metrics: Where time and pixels are counted.
     """
 
     def __init__(
-        self, predictor: Predictor, *, jobs: int, max_pixels: int, metrics: Metrics
+        self,
+        predictor: Predictor,
+        *,
+        jobs: int,
+        max_pixels: int,
+        most_held: int,
+        metrics: Metrics,
     ) -> None:
         self._predictor, self._max_pixels, self._metrics = predictor, max_pixels, metrics
-        # Decoded photos are what takes memory: so many are held at any time.
-        self._held = asyncio.Semaphore(jobs + 1)
+        self._room = Room(jobs + 1, most_held, metrics)
         self._waiting: asyncio.Queue[tuple[NDArray[np.float32], asyncio.Future[Prediction]]] = (
             asyncio.Queue()
         )
@@ -132,32 +142,40 @@ class Cutter:
             Refused: The client has gone.
         """
         stages: dict[str, float] = {}
-        async with self._held:
+        async with self._room.hold(await in_thread(lambda: self._count(order))):
             await is_gone()  # lets the server listen for it while the photo is decoded
             with timed(stages, "decode"):
-                frame, backdrop, network_input = await in_thread(lambda: self._read(order))
+                photo = await in_thread(lambda: self._read(order))
             if await is_gone():
                 raise Refused(_GONE, "gone", "the client has gone")
             with timed(stages, "network"):
-                prediction = await self._predict(network_input)
+                prediction = await self._predict(photo.network_input)
             with timed(stages, "finish"):
-                done = await in_thread(
-                    lambda: self._finish(order, frame, backdrop, prediction.fused)
-                )
+                done = await in_thread(lambda: self._finish(order, photo, prediction.fused))
         done.stages = stages
         for name, seconds in stages.items():
             self._metrics.seconds.labels(name).observe(seconds)
-        self._metrics.pixels.inc(frame.image.shape[0] * frame.image.shape[1])
+        self._metrics.pixels.inc(photo.frame.image.shape[0] * photo.frame.image.shape[1])
         return done
 
-    def _read(self, order: Order) -> tuple[Frame, Frame | None, NDArray[np.float32]]:
+    def _count(self, order: Order) -> int:
+        files = (order.image, order.background)
+        return sum(count_pixels(f, max_pixels=self._max_pixels) for f in files if f is not None)
+
+    def _read(self, order: Order) -> "_Photo":
         frame = decode(order.image, max_pixels=self._max_pixels)
+        size, region = frame.size, None
+        if order.region is not None:
+            region = order.region.of(*size)
         if order.most_pixels is not None:
             frame = _shrunk(frame, order.most_pixels)
+        if region is not None:
+            region = scaled(region, size, frame.size)
         backdrop = None
         if order.background is not None:
             backdrop = decode(order.background, max_pixels=self._max_pixels)
-        return frame, backdrop, self._predictor.preprocess(frame.for_network)
+        seen = frame if region is None else frame.part(region)
+        return _Photo(frame, region, backdrop, self._predictor.preprocess(seen.for_network))
 
     async def _predict(self, network_input: NDArray[np.float32]) -> Prediction:
         answer: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
@@ -185,14 +203,22 @@ class Cutter:
                 if not answer.done():
                     answer.set_result(prediction)
 
-    def _finish(
-        self, order: Order, frame: Frame, backdrop: Frame | None, fused: NDArray[np.float32]
-    ) -> Done:
-        cutout = Cutout(frame, fused, order.render, self._predictor)
-        pixels = cutout.pixels(backdrop)
+    def _finish(self, order: Order, photo: "_Photo", fused: NDArray[np.float32]) -> Done:
+        cutout = Cutout(photo.frame, fused, order.render, self._predictor, photo.region)
+        pixels = cutout.pixels(photo.backdrop)
         format = order.output.format or Format.PNG
         body = cutout.encoded(pixels, format, order.output)
         return Done(body, format, pixels.shape[1], pixels.shape[0], cutout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Photo:
+    """A request's photo, decoded: the part that may hold its subject, and the background."""
+
+    frame: Frame
+    region: tuple[slice, slice] | None
+    backdrop: Frame | None
+    network_input: NDArray[np.float32]
 
 
 def _shrunk(frame: Frame, most: int) -> Frame:

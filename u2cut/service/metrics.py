@@ -39,6 +39,9 @@ class Metrics:
         self.waiting = Gauge(
             "u2cut_queue_depth", "Photos waiting for the network", registry=self.registry
         )
+        self.held = Gauge(
+            "u2cut_pixels_held", "Pixels of the photos that are decoded", registry=self.registry
+        )
         self.pixels = Counter("u2cut_pixels", "Pixels cut out", registry=self.registry)
         self.engine = Gauge(
             "u2cut_engine_info",

@@ -73,6 +73,16 @@ class ServeOptions(Options):
             "Refuse larger photos.", metavar="PIXELS", min=1, parser=parse_amount, shown="50M"
         ),
     )
+    queue_pixels: int = field(
+        default=100_000_000,
+        metadata=option(
+            "Pixels of all photos that are decoded at once; more wait.",
+            metavar="PIXELS",
+            min=1,
+            parser=parse_amount,
+            shown="100M",
+        ),
+    )
     timeout: float = field(
         default=60.0, metadata=option("Give up on a request after this.", metavar="SECONDS", min=1)
     )

@@ -6,6 +6,7 @@ Its description of version 1.0.0 (OpenAPI, 2021). Clients change one address and
 import base64
 import binascii
 import io
+import re
 import zipfile
 from dataclasses import replace
 from typing import Any, Final
@@ -15,11 +16,12 @@ from fastapi.responses import JSONResponse, Response
 
 from u2cut.errors import U2cutError, UsageError, printable
 from u2cut.imaging.formats import Format
-from u2cut.notation import parse_color, parse_margin
-from u2cut.options import OutputOptions, Product, RenderOptions
+from u2cut.notation import Canvas, Position, parse_color, parse_margin
+from u2cut.options import CanvasOptions, OutputOptions, Product, RenderOptions
 from u2cut.service.app import Form, Service, picture, read_form
 from u2cut.service.cutter import Done, Order
 from u2cut.service.problems import Refused
+from u2cut.service.region import Region
 
 _SIZES: Final = {
     "preview": 250_000, "small": 250_000, "regular": 250_000,
@@ -35,13 +37,11 @@ _KNOWN: Final = frozenset((
 ))  # fmt: skip
 # What isn't done here, and the values that ask for nothing.
 _NOT_DONE: Final = {
-    "roi": ("", "0% 0% 100% 100%"),
-    "scale": ("", "original", "100%"),
-    "position": ("", "original", "center"),
     "add_shadow": ("", "false", "0"),
     "semitransparency": ("", "true", "1"),
     "bg_image_url": ("",),
 }
+_LENGTH: Final = re.compile(r"(-?\d{1,6}(?:\.\d{1,6})?)(px|%)", re.ASCII)
 _TRUE: Final = ("true", "1", "yes")
 
 
@@ -62,7 +62,8 @@ def add_removebg(app: FastAPI, service: Service) -> None:
             render, output, zipped = _options(form, service)
             size = form.fields.get("size", "preview")
             background = form.files.get("bg_image_file")
-            order = Order(image, render, output, background, _SIZES[size])
+            region = _region(form.fields.get("roi", ""))
+            order = Order(image, render, output, background, _SIZES[size], region)
             done = await service.cut(order, request)
             if not done.cutout.has_subject:
                 raise _Error("unknown_foreground", "Could not identify foreground in image.")
@@ -135,10 +136,56 @@ def _options(form: Form, service: Service) -> tuple[RenderOptions, OutputOptions
         crop=named.get("crop", "").lower() in _TRUE,
         crop_margin=_margin(named.get("crop_margin", "")),
     )
+    canvas = _canvas(named.get("scale", ""), named.get("position", ""))
+    if canvas.canvas is not None and cutout.crop:
+        raise _Error("invalid_crop", "Either crop, or place the subject by scale and position.")
     product = Product.ALPHA if alpha else Product.CUTOUT
-    render = RenderOptions(product, edge=service.render.edge, cutout=cutout)
+    render = RenderOptions(product, edge=service.render.edge, cutout=cutout, canvas=canvas)
     zipped = kind == "zip"
     return render, replace(service.output, format=Format.PNG if zipped else Format(kind)), zipped
+
+
+def _region(text: str) -> Region | None:
+    """Read two corners, as "10% 0px 90% 50%": x and y of each."""
+    if not text.strip():
+        return None
+    words = text.split()
+    lengths = [_LENGTH.fullmatch(word) for word in words]
+    if len(words) != 4 or not all(lengths):
+        raise _Error("invalid_roi", "roi is x1 y1 x2 y2, each in px or %.")
+    left, top, right, bottom = [(float(m[1]), m[2] == "%") for m in lengths if m]
+    return Region(across=(left, right), down=(top, bottom))
+
+
+def _canvas(scale: str, position: str) -> CanvasOptions:
+    """Return the place of the subject within the photo's size."""
+    scale, position = scale.lower() or "original", position.lower()
+    share = _share(scale, "invalid_scale", "scale is original, or 10% to 100%.", least=10)
+    if share is None and position in ("", "original"):
+        return CanvasOptions()
+    place = Position()
+    if position == "original":
+        raise _Error("invalid_position", "A scaled subject has no original position.")
+    if position not in ("", "center"):
+        words = position.split()
+        what = "position is original, center, or one or two values of 0% to 100%."
+        shares = [_share(word, "invalid_position", what) for word in (words * 2)[:2]]
+        if len(words) > 2 or None in shares:
+            raise _Error("invalid_position", what)
+        across, down = (one or 0.0 for one in shares)
+        place = Position(across, down)
+    size = Canvas(0, 0, pixels=True)
+    return CanvasOptions(size, fill=share or 1.0, position=place, enlarge=share is not None)
+
+
+def _share(text: str, code: str, what: str, *, least: float = 0) -> float | None:
+    """Read a percentage; "original" is None."""
+    if text == "original":
+        return None
+    found = _LENGTH.fullmatch(text)
+    if found is None or found[2] != "%" or not least <= float(found[1]) <= 100:
+        raise _Error(code, what)
+    return float(found[1]) / 100
 
 
 def _colour(text: str) -> tuple[int, int, int] | None:

@@ -52,6 +52,7 @@ def serve(
             predictor,
             jobs=worker_count(options.jobs),
             max_pixels=options.max_pixels,
+            most_held=options.queue_pixels,
             metrics=metrics,
         )
         service = Service(options, render, output, cutter, metrics)

@@ -106,6 +106,11 @@ class InputOptions(Options):
         default=300_000_000, metadata=option("Refuse photos with more pixels than this.", min=1)
     )
 
+    no_sign: bool = field(
+        default=False,
+        metadata=option("Read remote photos without credentials, as public buckets allow."),
+    )
+
     def check(self) -> None:
         """Refuse --null without a list."""
         if self.null and self.from_file is None:

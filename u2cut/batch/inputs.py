@@ -1,6 +1,7 @@
 """Finding the photos: files, folders, patterns and lists, in the order in which they are named."""
 
 import contextlib
+import fnmatch
 import glob
 import os
 import sys
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from u2cut.console import NOTICE, logger
 from u2cut.errors import InputError, printable
 from u2cut.files import STD
+from u2cut.files.address import address_of, base_name, is_web
+from u2cut.files.read import read
 from u2cut.imaging.formats import READ
 from u2cut.options import InputOptions
 
@@ -61,7 +64,7 @@ class _Finder:
     ) -> None:
         self.inputs = inputs
         self.options = options
-        self.results = None if output is None else os.path.realpath(output)
+        self.results = None if output is None else address_of(output) or os.path.realpath(output)
         self.unlisted = unlisted
         self.own_results = 0
 
@@ -78,13 +81,55 @@ class _Finder:
         for text in self.inputs:
             if text == STD:
                 yield Source(STD, "stdin")
+            elif address := address_of(text):
+                yield from self._at(address)
             elif has_pattern(text) and not os.path.lexists(text):
                 yield from self._matching(text)
             else:
                 yield from self._file_or_folder(text)
         if self.options.from_file is not None:
             for text in self._listed(self.options.from_file):
-                yield Source(text, os.path.basename(text))
+                yield Source(text, base_name(text))
+
+    def _at(self, address: str) -> Iterator[Source]:
+        """Go through what an address means: a photo, all under a folder, or a pattern's keys."""
+        pattern = "*" in address and not is_web(address)
+        if is_web(address) or not (pattern or address.endswith("/") or not _is_photo(address)):
+            yield Source(address, base_name(address))
+            return
+        from u2cut.files import remote
+
+        root = address.partition("*")[0].rpartition("/")[0] if pattern else address.rstrip("/")
+        within, empty = self._wanted(root, address if pattern else None), True
+        for found in filter(within, remote.listing(root)):
+            relative = found.removeprefix(f"{root}/")
+            if ".." in relative.split("/") or "\0" in relative or "" in relative.split("/"):
+                logger.warning("%s: is left out, for its name leaves the tree", printable(found))
+                continue
+            empty = False
+            yield Source(found, relative)
+        if empty:
+            inside = "" if self.options.recursive else "; --recursive goes into folders inside"
+            logger.warning("%s: no photos there%s", printable(address), inside)
+
+    def _wanted(self, root: str, pattern: str | None) -> Callable[[str], bool]:
+        """Return what tells the photos of a run among all addresses under a folder."""
+
+        def wanted(found: str) -> bool:
+            relative = found.removeprefix(f"{root}/")
+            if pattern is not None and not fnmatch.fnmatchcase(found, pattern):
+                return False
+            deep = "/" in relative and (pattern is None or "**" not in pattern)
+            if (deep and not self.options.recursive) or not _is_photo(relative):
+                return False
+            if self.results is not None and found.startswith(f"{self.results.rstrip('/')}/"):
+                return False
+            if self.results is None and _result_of(base_name(found)):
+                self.own_results += 1
+                return False
+            return True
+
+        return wanted
 
     def _file_or_folder(self, text: str) -> Iterator[Source]:
         if os.path.isdir(text):
@@ -136,6 +181,9 @@ class _Finder:
 
     def _listed(self, path: str) -> Iterator[str]:
         separator = b"\0" if self.options.null else b"\n"
+        if address_of(path):
+            yield from self._entries(self._after_mark(read(path)).split(separator))
+            return
         if path == STD and sys.stdin is None:
             raise InputError("stdin is closed: there is no list to read")
         try:
@@ -165,6 +213,10 @@ class _Finder:
                 )
             if text:
                 yield os.fsdecode(text)
+
+
+def _is_photo(name: str) -> bool:
+    return _has_photos_ending(name) and not base_name(name).startswith(".")
 
 
 def _has_photos_ending(name: str) -> bool:

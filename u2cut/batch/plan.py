@@ -14,6 +14,8 @@ from typing import IO, Self
 from u2cut.batch.inputs import Source, find_sources, has_pattern
 from u2cut.errors import InputError, OutputError, UsageError, printable
 from u2cut.files import STD
+from u2cut.files.address import absolute, address_of, base_name, folder_of, is_web, join
+from u2cut.files.remote import Existing
 from u2cut.imaging.formats import READ, WRITTEN, Format, format_of
 from u2cut.options import InputOptions, OutputOptions
 
@@ -36,7 +38,7 @@ class Job:
     @property
     def folder(self) -> str:
         """The target's folder."""
-        return os.path.dirname(self.target) or "."
+        return folder_of(self.target) or "."
 
 
 class Plan:
@@ -189,6 +191,7 @@ class _Planner:
         self.folder = self._target_is_folder()
         self.targets: set[int] = set()
         self.input_files: set[tuple[int, int]] = set()
+        self.existing = Existing(output.output if self.folder else None)
 
     def _target_is_folder(self) -> bool:
         target = self.output.output
@@ -196,6 +199,9 @@ class _Planner:
             return False
         if not target:
             raise UsageError("the output's name is empty; is a variable unset?")
+        remote = address_of(target)
+        if remote and is_web(remote):
+            raise OutputError("the web can't be written to", path=target)
         if target.endswith(("/", os.sep)) or os.path.isdir(target):
             return True
         named = format_of(target)
@@ -239,7 +245,7 @@ class _Planner:
     def _refuse_missing_input(self) -> None:
         """Of several inputs, one that is missing costs only itself; alone, it ends the run."""
         (job,) = self.plan
-        if job.source != STD and not os.path.lexists(job.source):
+        if job.source != STD and not address_of(job.source) and not os.path.lexists(job.source):
             raise InputError("no such file or folder", path=job.source)
 
     def _refuse_single_target(self) -> None:
@@ -269,20 +275,21 @@ class _Planner:
         if target is None:
             if source.path == STD:
                 return STD
-            return os.path.join(
-                os.path.dirname(source.path),
-                self._named(os.path.basename(source.path), f".{self.label}"),
+            if is_web(source.path):
+                raise UsageError("say where its result goes with -o", path=source.path)
+            return join(
+                folder_of(source.path), self._named(base_name(source.path), f".{self.label}")
             )
         if not self.folder:
             return target
         folder, name = os.path.split(source.relative)
-        return os.path.join(target, folder, self._named(name, ""))
+        return join(target, folder, self._named(name, ""))
 
     def _named(self, name: str, label: str) -> str:
         return result_name(name, self.output, label)
 
     def _refuse_shared_target(self, job: Job) -> None:
-        where = os.path.normcase(os.path.abspath(job.target))
+        where = absolute(job.target)
         key = hash(where)
         if key not in self.targets:
             self.targets.add(key)
@@ -290,8 +297,8 @@ class _Planner:
         if not self.folder and self.output.output is not None:
             return  # one file for several inputs: refused with a better message
         for other in self.plan:
-            if os.path.normcase(os.path.abspath(other.target)) == where:
-                if os.path.abspath(other.source) == os.path.abspath(job.source):
+            if absolute(other.target) == where:
+                if absolute(other.source) == absolute(job.source):
                     raise OutputError("named twice", path=job.source, remedy="leave one out")
                 raise OutputError(
                     f"{printable(other.source)} and {printable(job.source)} would both be "
@@ -303,6 +310,8 @@ class _Planner:
         """Return how two inputs get outputs of their own."""
         if os.path.splitext(job.source)[1] != os.path.splitext(other.source)[1]:
             return "use --keep-ending, or run them into different folders"
+        if address_of(job.source) or address_of(other.source):
+            return "run them into different folders"
         parent = os.path.commonpath([os.path.abspath(one.source) for one in (job, other)])
         parent = os.path.relpath(parent)
         return (
@@ -311,19 +320,25 @@ class _Planner:
         )
 
     def _refuse_existing_target(self, job: Job) -> None:
+        if address_of(job.target):
+            if job.target == job.source:
+                raise _replaces_input(job)
+            if not (self.output.overwrite or self.output.skip_existing):
+                self._refuse_taken(job, taken=job.target in self.existing)
+            return
         at = _identity(job.target)
         if at is None:
             return
         if at == _identity(job.source):
-            raise OutputError(
-                "the output would replace its own input",
-                path=job.target,
-                remedy="choose another -o",
-            )
+            raise _replaces_input(job)
         if not os.path.isfile(job.target):
             kind = "a folder" if os.path.isdir(job.target) else "a device or a pipe, and no file"
             raise OutputError(f"is {kind}", path=job.target, remedy="choose another -o")
-        if not (self.output.overwrite or self.output.skip_existing):
+        self._refuse_taken(job, taken=not (self.output.overwrite or self.output.skip_existing))
+
+    @staticmethod
+    def _refuse_taken(job: Job, *, taken: bool) -> None:
+        if taken:
             raise OutputError(
                 "exists already",
                 path=job.target,
@@ -340,6 +355,12 @@ class _Planner:
                     path=job.target,
                     remedy="choose another -o",
                 )
+
+
+def _replaces_input(job: Job) -> OutputError:
+    return OutputError(
+        "the output would replace its own input", path=job.target, remedy="choose another -o"
+    )
 
 
 def _identity(path: str) -> tuple[int, int] | None:

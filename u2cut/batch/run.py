@@ -4,10 +4,10 @@ A photo's error is caught here and nowhere else; it costs that photo only.
 """
 
 import errno
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -22,7 +22,9 @@ from u2cut.cutout import Cutout
 from u2cut.engines.predictor import Prediction, Predictor
 from u2cut.errors import InputError, Interrupted, OutputError, U2cutError, printable
 from u2cut.files import STD
+from u2cut.files.address import address_of
 from u2cut.files.read import name_of, read
+from u2cut.files.remote import Existing
 from u2cut.files.sink import Sink
 from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.formats import Format
@@ -30,6 +32,8 @@ from u2cut.options import BatchOptions, Product, RunOptions
 
 # So many results in a row that can't be written, and no other one will be.
 _MOST_UNWRITABLE = 10
+# Threads beside those for the cores, which wait for what is far away.
+_IN_FLIGHT = 8
 
 
 class _Stages:
@@ -40,6 +44,8 @@ class _Stages:
         self.predictor = predictor
         self.sink = sink
         self.under_way: dict[int, Result] = {}  # by the job's identity
+        self.existing = Existing(options.output.output)
+        self.cores = threading.Semaphore(worker_count(options.run.jobs))
         self.backdrop = render.read_backdrop(options.render.cutout.behind)
         self.least_size = None
         if options.render.product is Product.SALIENCY:
@@ -51,12 +57,12 @@ class _Stages:
         """Read and decode a photo."""
         result = self.under_way[id(job)] = Result(job)
         self.sink.tidy(job.target)
-        if self.options.output.skip_existing and job.target != STD and Path(job.target).exists():
+        if self.options.output.skip_existing and job.target != STD and job.target in self.existing:
             result.status = "skipped"
             return Ready((result, None), None)
         with timed(result.stages, "read"):
             data = read(job.source)
-        with timed(result.stages, "decode"):
+        with self.cores, timed(result.stages, "decode"):
             frame = decode(
                 data, max_pixels=self.options.input.max_pixels, least_size=self.least_size
             )
@@ -74,6 +80,14 @@ class _Stages:
         if frame is None or prediction is None:
             return result
         result.stages["network"] = prediction.seconds
+        with self.cores:
+            data = self._data(job, result, frame, prediction)
+        with timed(result.stages, "write"):
+            self.sink.write(job.target, data)
+        return result
+
+    def _data(self, job: Job, result: Result, frame: Frame, prediction: Prediction) -> bytes:
+        """Make the file of a photo's result."""
         cutout = Cutout(frame, prediction.fused, self.options.render, self.predictor)
         with timed(result.stages, "matting"):
             pixels: NDArray[np.uint8] = cutout.pixels(self.backdrop)
@@ -89,14 +103,7 @@ class _Stages:
             )
         output = self.options.output
         with timed(result.stages, "encode"):
-            data = cutout.encoded(
-                pixels,
-                output.format or job.format or Format.PNG,
-                output,
-            )
-        with timed(result.stages, "write"):
-            self.sink.write(job.target, data)
-        return result
+            return cutout.encoded(pixels, output.format or job.format or Format.PNG, output)
 
 
 def run(
@@ -135,7 +142,7 @@ def run(
             first=stages.first,
             predictor=stages.predictor,
             last=stages.last,
-            workers=worker_count(options.run.jobs),
+            workers=worker_count(options.run.jobs) + (_IN_FLIGHT if _is_remote(plan) else 0),
             limit=_limit(plan, options.run),
             give_up=lambda job: sink.give_up(job.target),
         )
@@ -156,6 +163,12 @@ def run(
         sink.abandon()
         summary.seconds = time.perf_counter() - start
     return summary
+
+
+def _is_remote(plan: Plan) -> bool:
+    """Tell whether a run reads or writes far away, as far as its first job shows it."""
+    job = next(iter(plan), None)
+    return job is not None and bool(address_of(job.source) or address_of(job.target))
 
 
 def _limit(plan: Plan, options: RunOptions) -> float | None:
@@ -196,6 +209,8 @@ def _count_unwritable(result: Result, before: int) -> int:
     cause = None if result.error is None else result.error.__cause__
     if not isinstance(cause, OSError):
         return 0
+    if isinstance(cause, ConnectionError):  # a store that answers nobody
+        return before + 1
     if isinstance(result.error, OutputError):
         return before + 1 if cause.errno not in (errno.EEXIST, errno.ENAMETOOLONG) else 0
     return before + 1 if cause.errno in (errno.EMFILE, errno.ENFILE) else 0

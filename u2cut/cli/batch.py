@@ -17,6 +17,8 @@ from u2cut.batch.plan import Plan, plan
 from u2cut.cli.options import on_terminal
 from u2cut.errors import ExitCode, OutputError, UsageError, printable
 from u2cut.files import STD
+from u2cut.files.address import address_of
+from u2cut.files.remote import Existing, without_signature
 from u2cut.imaging.formats import Format
 from u2cut.options import BatchOptions, Product
 
@@ -28,7 +30,8 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[INPUTS]...",
-        help="Photos, folders, patterns, or '-' for stdin.",
+        help="Photos, folders, patterns, addresses (s3://, gs://, az://, https://), or '-' for "
+        "stdin.",
         show_default=False,
     ),
 ]
@@ -39,6 +42,11 @@ def run_batch(options: BatchOptions, *, label: str) -> None:
     console.configure_logging(quiet=options.run.quiet, verbose=options.run.verbose)
     if options.network.weights is not None:
         weights.local(options.network.weights)  # no such file? better now than after the planning
+    for path in (options.run.journal, options.run.resume_from):
+        if path is not None and address_of(path):
+            raise UsageError("a journal is a local file", path=address_of(path))
+    if options.input.no_sign:
+        without_signature()
     if options.run.resume_from is not None:
         options = _resumed(options, options.run.resume_from)
     with _planned(options, label) as jobs:
@@ -78,9 +86,10 @@ def run_batch(options: BatchOptions, *, label: str) -> None:
 
 def _show(jobs: Plan, options: BatchOptions) -> None:
     """Write what a run would do: a line for each job, tab between input, output and status."""
+    existing = Existing(options.output.output)
     with console.protect_stdout() as stdout:
         for job in jobs:
-            there = job.target != STD and os.path.lexists(job.target)
+            there = job.target != STD and job.target in existing
             status = "skipped" if there and options.output.skip_existing else "planned"
             if options.run.json:
                 entry = {"input": job.source, "output": job.target, "status": status}

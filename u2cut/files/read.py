@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from u2cut.errors import InputError, printable
 from u2cut.files import STD
+from u2cut.files.address import address_of
 
 MOST_BYTES = 2 << 30
 _CHUNK = 1 << 20
@@ -27,21 +28,30 @@ def read(source: str) -> bytes:
     """Read an input's bytes, 2 GiB at most; pipes by name are read like files.
 
     Args:
-        source: A path, or ``STD`` for stdin.
+        source: A path, an address, or ``STD`` for stdin.
 
     Raises:
         InputError: It can't be read.
     """
+    if address := address_of(source):
+        from u2cut.files import remote
+
+        data = remote.read(address, MOST_BYTES)
+    else:
+        data = _read_here(source)
+    if not data:
+        raise InputError("is empty" if source != STD else "brought nothing")
+    return data
+
+
+def _read_here(source: str) -> bytes:
     try:
-        data = _read_stdin() if source == STD else _read_file(source)
+        return _read_stdin() if source == STD else _read_file(source)
     except OSError as e:
         hint = "; raise the limit with ulimit -n" if e.errno == errno.EMFILE else ""
         raise InputError(f"can't be read ({e.strerror or e}){hint}") from e
     except ValueError as e:  # a NUL in the name
         raise InputError(f"can't be read ({e})") from e
-    if not data:
-        raise InputError("is empty" if source != STD else "brought nothing")
-    return data
 
 
 def name_of(source: str) -> str:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from u2cut.console import logger
 from u2cut.errors import OutputError, printable
 from u2cut.files import STD
+from u2cut.files.address import address_of
 from u2cut.files.temporary import TemporaryFile, clear_abandoned, sync_folder
 
 
@@ -37,7 +38,7 @@ class Sink:
         """Clear what runs that have ended left half written in a target's folder, once a folder."""
         folder = _folder_of(target)
         with self._lock:
-            if target == STD or hash(folder) in self._tidied:
+            if target == STD or address_of(target) or hash(folder) in self._tidied:
                 return
             self._tidied.add(hash(folder))
         cleared = clear_abandoned(folder)
@@ -48,7 +49,7 @@ class Sink:
         """Write one result.
 
         Args:
-            target: A path, or ``STD`` for stdout.
+            target: A path, an address, or ``STD`` for stdout.
             data: All of it.
 
         Raises:
@@ -59,6 +60,9 @@ class Sink:
                 raise OutputError("stdout isn't open for pictures here")
             self._stdout.write(data)
             return
+        if address := address_of(target):
+            self._send(address, target, data)
+            return
         try:
             folder = self._folder(target)
             with self._part(folder) as part:
@@ -67,6 +71,14 @@ class Sink:
             sync_folder(folder)
         except OSError as e:
             raise OutputError.from_os(e, target, "can't be written") from e
+
+    def _send(self, address: str, target: str, data: bytes) -> None:
+        from u2cut.files import remote
+
+        with self._lock:
+            if self._closed or target in self._given_up:
+                raise OutputError("stopped", path=target)
+        remote.write(address, data, replace=self._overwrite)
 
     def _folder(self, target: str) -> str:
         """Make the target's folder, once: one that has vanished since is a fault, not a wish."""

@@ -60,8 +60,7 @@ class Journal:
             os.lseek(self._fd, -1, os.SEEK_END)
             if os.read(self._fd, 1) != b"\n":
                 self._write(b"\n")
-        header: Line = {_HEADER: __version__, "time": _now(), "folder": str(Path.cwd())}
-        self._append(header | {"photos": photos, "options": self._options})
+        self._append(header(str(Path.cwd()), photos=photos, options=self._options))
 
     def add(self, result: Result, **more: object) -> None:
         """Append one input.
@@ -110,6 +109,18 @@ class Journal:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def header(folder: str, *, photos: int, options: Mapping[str, str]) -> Line:
+    """Return the line that begins a run.
+
+    Args:
+        folder: The folder that relative names start from.
+        photos: How many inputs the run has before it.
+        options: How its results look.
+    """
+    first: Line = {_HEADER: __version__, "time": _now(), "folder": folder}
+    return first | {"photos": photos, "options": dict(options)}
 
 
 def is_header(line: Line) -> bool:

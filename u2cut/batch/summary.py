@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from u2cut.batch.job import JobFolder
 from u2cut.batch.journal import BEGUN, Identities, Line, is_header, lines
 from u2cut.batch.result import DOUBTFUL
 from u2cut.errors import printable
@@ -74,6 +75,23 @@ def summarise_journal(path: Path) -> JournalSummary:
     for line in lines(path):
         counter.add(line)
     return counter.result()
+
+
+def summarise_job(job: JobFolder) -> JournalSummary:
+    """Sum up the journals of a job's shards.
+
+    Raises:
+        InputError: It can't be read, or is no job.
+    """
+    description = job.description()
+    counter = _Counter()
+    for number in range(description.shards):
+        if job.is_done(number):
+            for line in job.journal(number):
+                counter.add(line)
+    found = counter.result()
+    found.left = description.photos - found.ok - found.skipped - found.failed
+    return found
 
 
 class _Counter:

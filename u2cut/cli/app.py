@@ -26,6 +26,8 @@ _COMMANDS: Final = {
     "watch": ("watch", "watch", "Photos"),
     "serve": ("serve", "serve", "Photos"),
     "report": ("report", "report", "Photos"),
+    "manifest": ("manifest", "manifest", "Many machines"),
+    "work": ("work", "work", "Many machines"),
     "train": ("train", "train", "Training"),
     "eval": ("evaluate", "evaluate", "Training"),
     "weights": ("weights", "weights", "Network"),

@@ -53,7 +53,7 @@ def run_batch(options: BatchOptions, *, label: str) -> None:
         if not len(jobs):
             console.logger.info("nothing is left to do: all %d inputs are done", jobs.finished)
             return
-        _check_formats(jobs, options)
+        check_formats(jobs, options)
         if options.run.dry_run:
             _show(jobs, options)
             return
@@ -157,7 +157,7 @@ def _journal(jobs: Plan, options: BatchOptions) -> "AbstractContextManager[Journ
     return Journal(options.run.journal, photos=len(jobs), options=options.of_results())
 
 
-def _check_formats(jobs: Plan, options: BatchOptions) -> None:
+def check_formats(jobs: Plan, options: BatchOptions) -> None:
     """Refuse what could only fail at the end: alpha into JPEG, pictures onto a terminal."""
     opaque = (
         options.render.product is not Product.CUTOUT or options.render.cutout.behind is not None

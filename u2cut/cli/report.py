@@ -10,7 +10,8 @@ import typer
 
 from u2cut import console
 from u2cut.cli.options import Json, examples
-from u2cut.errors import OutputError, printable
+from u2cut.errors import OutputError, UsageError, printable
+from u2cut.files.address import address_of
 
 if TYPE_CHECKING:
     from u2cut.batch.summary import JournalSummary
@@ -27,7 +28,10 @@ EXAMPLES = examples(
 
 def report(
     *,
-    journal: Annotated[Path, typer.Argument(help="What --journal wrote.", show_default=False)],
+    journal: Annotated[
+        Path,
+        typer.Argument(help="What --journal wrote, or the folder of a job.", show_default=False),
+    ],
     as_json: Json = False,
     sheet: Annotated[
         Path | None,
@@ -45,21 +49,29 @@ def report(
         bool, typer.Option("--overwrite", help="Replace a sheet that exists.")
     ] = False,
 ) -> None:
-    """Sum up a run's journal.
+    """Sum up a run's journal, or those of a job.
 
     Says how many photos are done, failed (and why) and left, how many look doubtful, and photos
     a second.
     """
     if sheet is not None and os.path.lexists(sheet) and not overwrite:
         raise OutputError("exists already", path=sheet, remedy="--overwrite replaces it")
+    if sheet is not None and (journal.is_dir() or address_of(journal)):
+        raise UsageError("--sheet is about a journal, not a job")
     with console.protect_stdout() as stdout:
-        from u2cut.batch.summary import summarise_journal
-
-        found = summarise_journal(journal)
+        found = _summary(journal)
         text = json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(_lines(found))
         stdout.write(text.encode() + b"\n")
         if sheet is not None:
             _write_sheet(journal, sheet, most, overwrite=overwrite)
+
+
+def _summary(path: Path) -> "JournalSummary":
+    from u2cut.batch.job import JobFolder
+    from u2cut.batch.summary import summarise_job, summarise_journal
+
+    is_job = path.is_dir() or address_of(path) is not None
+    return summarise_job(JobFolder.at(path)) if is_job else summarise_journal(path)
 
 
 def _write_sheet(journal: Path, path: Path, most: int, *, overwrite: bool) -> None:

@@ -25,3 +25,13 @@ def test_the_quota_of_a_container_counts(tmp_path: Path, text: str, expected: in
     file.write_text(text)
     assert cores._quota(file) == expected
     assert cores._quota(tmp_path / "none") == 1 << 16
+
+
+@pytest.mark.parametrize(("told", "left"), [("1", 1), ("0", None), ("many", None), ("4096", None)])
+def test_a_scheduler_says_how_many_are_a_process_own(
+    monkeypatch: pytest.MonkeyPatch, told: str, left: int | None
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    without = cores.available_cores()
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert cores.available_cores() == (left or without)

@@ -9,12 +9,21 @@ _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # control groups, version 2: a c
 
 
 def available_cores() -> int:
-    """Return the cores that affinity and the container's CPU quota leave, at least 1."""
+    """Return the cores that affinity, the container's quota and OMP_NUM_THREADS leave.
+
+    At least 1. Schedulers say by that variable how many of a machine's cores are a process' own.
+    """
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         cores = os.cpu_count() or 1
-    return max(1, min(cores, _quota(_QUOTA)))
+    return max(1, min(cores, _quota(_QUOTA), told_cores() or cores))
+
+
+def told_cores() -> int | None:
+    """Return what OMP_NUM_THREADS says, or None."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) else None
 
 
 def _quota(path: Path) -> int:

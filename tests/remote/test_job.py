@@ -93,6 +93,10 @@ def test_what_is_done_is_passed_over(folder: Path, u2cut: Command) -> None:
         (("manifest", "in", "--to", "other"), 2, b"-o JOB"),
         (("manifest", "in", "-o", "other", "--to", "c/", "--format", "jpg"), 4, b"transparency"),
         (("manifest", "none", "-o", "other", "--to", "c/"), 3, b"none"),
+        (("work", "job", "--gpus", "1"), 2, b"--on ray"),
+        (("work", "job", "--workers", "2"), 2, b"--on ray"),
+        (("work", "job", "--address", "auto"), 2, b"--on ray"),
+        (("work", "job", "--on", "spark"), 2, b"ray"),
         (("report", "job", "--sheet", "a.html"), 2, b"--sheet"),
     ],
 )
@@ -167,6 +171,14 @@ sys.meta_path.insert(0, Finder())
     ]  # fmt: skip
     assert len(found) == 11
     assert len(files(folder / "cut")) == 9
+
+
+def test_without_ray_its_extra_is_named(folder: Path, u2cut: Command) -> None:
+    u2cut("manifest", "in", "-o", "job", "--to", "cut/", *NETWORK)
+    (folder / "ray.py").write_text("raise ImportError")
+    done = u2cut("work", "job", "--on", "ray")  # which finds that file first
+    assert done.returncode == 6
+    assert b"u2cut[ray]" in done.stderr
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])

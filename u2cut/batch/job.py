@@ -106,7 +106,7 @@ class JobFolder:
     @classmethod
     def at(cls, path: str | Path) -> Self:
         """Return the job in a folder, named by path or address."""
-        return cls(address_of(path) or str(path))
+        return cls(address_of(path) or str(Path(path).absolute()))
 
     def refuse_existing(self) -> None:
         """Make sure that no other job is there.

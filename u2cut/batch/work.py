@@ -134,7 +134,7 @@ def work(
     numbers: range,
     options: RunOptions,
     *,
-    report: Callable[[int], None] = lambda photos: None,
+    report: Callable[[], None] = lambda: None,
 ) -> Iterator[list[Line]]:
     """Do shards of a job, those that aren't done; yield each one's records once it is.
 
@@ -142,7 +142,7 @@ def work(
         job: Its folder.
         numbers: The shards.
         options: Threads, and how loud.
-        report: Called with the number of photos of each shard that is done, or was already.
+        report: Called for each shard that is done, or was already.
 
     Raises:
         InputError: The job can't be read, or was made by another u2cut or for other weights.
@@ -158,7 +158,7 @@ def work(
                 records = list(worker.records(jobs))
                 job.finish(number, records, description)
                 yield records
-            report(len(jobs))
+            report()
     except KeyboardInterrupt:
         raise Interrupted("stopped; finished shards are kept, a begun one is done again") from None
     finally:

@@ -54,7 +54,7 @@ def manifest(
     ] = None,
     shard_size: Annotated[int, typer.Option(min=1, metavar="N", help="Photos in a shard.")] = 1000,
 ) -> None:
-    """Divide photos into shards that any number of machines cut out by themselves.
+    """Divide photos into shards for many machines.
 
     Writes a job: lists of a thousand photos each, and what 'u2cut remove' would be told. 'u2cut
     work' does shards of it; nothing else is needed, so any scheduler will do.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2cut.console import logger
+from u2cut.cores import available_cores, told_cores
 from u2cut.engines import compiled
 from u2cut.engines.openvino_import import openvino as ov
 from u2cut.errors import DeviceError, OutputError
@@ -93,10 +94,13 @@ def _resolve_precision(precision: str, core: ov.Core) -> str:
 
 
 def _settings(precision: str) -> dict[str, str]:
-    return {
+    settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
     }
+    if told_cores() is not None:  # else it finds them out by itself
+        settings["INFERENCE_NUM_THREADS"] = str(available_cores())
+    return settings
 
 
 def _entry(path: Path, precision: str, size: int) -> Path:

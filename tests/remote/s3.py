@@ -124,6 +124,15 @@ class _Handler(BaseHTTPRequestHandler):
         first = max(bisect_left(keys, prefix), bisect_right(keys, after))
         page = [key for key in keys[first : first + PAGE] if key.startswith(prefix)]
         cut = len(page) == PAGE
+        inside = ""
+        if "delimiter" in query:  # of a small folder: one page
+            rests = [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
+            page = [prefix + rest for rest in rests if "/" not in rest]
+            names = sorted({f"{prefix}{rest.split('/')[0]}/" for rest in rests if "/" in rest})
+            inside = "".join(
+                f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>"
+                for name in names
+            )
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if cut else ""
         contents = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(self.store.objects[bucket, key])}</Size>"
@@ -132,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             for key in page
         )
         body = (
-            f"<ListBucketResult><IsTruncated>{str(cut).lower()}</IsTruncated>{token}{contents}"
+            f"<ListBucketResult><IsTruncated>{str(cut).lower()}</IsTruncated>{token}{contents}{inside}"
             "</ListBucketResult>"
         )
         self._answer(200, body.encode(), Content_Type="application/xml")

@@ -217,6 +217,18 @@ def test_no_key_leads_out_of_the_results_folder(
     assert not list(tmp_path.parent.glob("**/evil*"))
 
 
+def test_a_name_that_can_not_be_read_costs_its_own_folder_only(
+    store: Store, photos: list[str], u2cut: Command, tmp_path: Path
+) -> None:
+    store.objects["shop", "in/odd//x.jpg"] = jpeg()
+    store.objects["shop", "in/odd/y.jpg"] = jpeg()
+    done = u2cut("remove", "s3://shop/in/", "-r", "-o", "out/")
+    assert done.returncode == 0, done.stderr
+    assert b"s3://shop/in/odd: is left out" in done.stderr
+    made = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.png"))
+    assert made == sorted(str(Path(name).with_suffix(".png")) for name in photos)
+
+
 def test_public_buckets_are_asked_without_a_signature(
     store: Store, photos: list[str], u2cut: Command
 ) -> None:

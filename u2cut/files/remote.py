@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final, TypeVar
 
+from u2cut.console import logger
 from u2cut.errors import InputError, MissingDependencyError, OutputError, U2cutError, printable
 from u2cut.files.address import address_of, is_web
 
@@ -201,10 +202,30 @@ class _Objects:
         return True
 
     def list(self, folder: str) -> Iterator[str]:
+        key, last = self._key(folder), ""
         with self._faults():
-            for page in self._obstore.list(self._store, self._key(folder) or None):
-                for found in page:
-                    yield f"{self._root}/{found['path']}"
+            try:
+                for page in self._obstore.list(self._store, key or None):
+                    for found in page:
+                        last = found["path"]
+                        yield f"{self._root}/{last}"
+            except self._obstore.exceptions.InvalidPathError:
+                # Some name has an empty part: folder by folder, it costs its own folder only.
+                for path in self._walk(key):
+                    if path > last:
+                        yield f"{self._root}/{path}"
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        found = self._obstore.list_with_delimiter(self._store, folder or None)
+        yield from (entry["path"] for entry in found["objects"])
+        for inside in found["common_prefixes"]:
+            try:
+                yield from self._walk(f"{inside}/")
+            except self._obstore.exceptions.InvalidPathError:
+                logger.warning(
+                    "%s/%s: is left out, for it holds a name with an empty part, . or ..",
+                    printable(self._root), printable(inside),
+                )  # fmt: skip
 
 
 class _Files:

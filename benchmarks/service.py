@@ -3,7 +3,7 @@
     u2cut serve --model u2netp &
     python benchmarks/service.py http://127.0.0.1:8000/v1/remove --pid $! --clients 1 8 64
     rembg s --port 7000 &
-    python benchmarks/service.py "http://127.0.0.1:7000/api/remove?model=u2netp" --field file ...
+    python benchmarks/service.py http://127.0.0.1:7000/api/remove --field file --form model=u2netp
 
 Every client sends the same photo again and again; one that is told to come back (503) does so
 after what Retry-After says. Memory is the server's resident set (Linux), with its children's.
@@ -31,8 +31,8 @@ def memory(pid: int) -> float:
 class Load:
     """So many clients that send so many requests together."""
 
-    def __init__(self, url: str, field: str | None, photo: bytes) -> None:
-        self._url, self._field, self._photo = url, field, photo
+    def __init__(self, url: str, field: str | None, form: dict[str, str], photo: bytes) -> None:
+        self._url, self._field, self._form, self._photo = url, field, form, photo
         self._lock = threading.Lock()
         self.left, self.waits, self.busy = 0, list[float](), 0
         self.failures: dict[str, int] = {}
@@ -53,7 +53,7 @@ class Load:
             try:
                 if self._field:
                     files = {self._field: ("photo.jpg", self._photo)}
-                    answer = session.post(self._url, files=files, timeout=300)
+                    answer = session.post(self._url, files=files, data=self._form, timeout=300)
                 else:
                     answer = session.post(self._url, data=self._photo, timeout=300)
             except requests.RequestException as e:
@@ -94,11 +94,17 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--pid", type=int, required=True, help="of the server")
     parser.add_argument("--field", help="send a form with the photo in this file")
+    parser.add_argument("--form", action="append", default=[], help="NAME=VALUE beside it")
     parser.add_argument("--photo", type=Path, default=ROOT / "examples" / "cat.jpg")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--requests", type=int, default=200, help="for each number of clients")
     options = parser.parse_args()
-    load = Load(options.url, options.field, options.photo.read_bytes())
+    load = Load(
+        options.url,
+        options.field,
+        dict(entry.split("=", 1) for entry in options.form),
+        options.photo.read_bytes(),
+    )
     load.run(2, 10)  # warm
     print("| clients | answered | requests/s | p50 s | p95 s | told to wait | failures | MB |")
     print("|---|---|---|---|---|---|---|---|")

@@ -135,6 +135,25 @@ def test_base64_longer_than_a_megabyte(server: Server) -> None:
         assert answer.json()["errors"][0]["code"] == "unknown_foreground"
 
 
+def test_the_calls_of_the_removebg_package(server: Server, photo: bytes) -> None:
+    """Version 0.04 of the package sends these, and reads the body or errors[0].title."""
+    key = {"X-Api-Key": "key"}
+    form = {"size": "4k", "bg_color": None}
+    file = server.post("/v1.0/removebg", files={"image_file": photo}, data=form, headers=key)
+    assert opened(file.content).mode == "RGBA"
+    form = {
+        "image_file_b64": base64.b64encode(photo).decode(),
+        "size": "regular",
+        "bg_color": "red",
+    }
+    text = server.post("/v1.0/removebg", data=form, headers=key)  # urlencoded
+    assert opened(text.content).mode == "RGB"
+    form = {"image_url": "http://127.0.0.1/a.jpg", "size": "regular"}
+    url = server.post("/v1.0/removebg", data=form, headers=key)
+    assert url.status_code == 400
+    assert url.json()["errors"][0]["title"]
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [

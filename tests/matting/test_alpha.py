@@ -213,7 +213,9 @@ def test_an_outline_beside_the_subjects_is_found_again(method: Method, wrong: st
     saliency = coarse(np.asarray(change(small, np.ones((7, 7))), np.float32))
     found = alpha_matte(photo, saliency, method)
     plain = alpha_matte(photo, saliency, "none")
-    assert error(found, truth) < 0.015 * error(plain, truth)
+    # Of a map that reaches too far, what it is sure of stays: real ones seldom do.
+    left = {"eroded": 0.015, "dilated": 0.12}[wrong]
+    assert error(found, truth) < left * error(plain, truth)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -264,3 +266,20 @@ def test_what_the_map_is_sure_of_has_no_hole_whatever_its_colours(method) -> Non
     saliency = cv2.GaussianBlur(saliency, (0, 0), 1.5)
     alpha = alpha_matte(photo, saliency, method)
     assert alpha[195:285, 300:340].min() > 0.9
+
+
+@pytest.mark.parametrize("method", ["fast", "best"])
+def test_a_dip_in_what_the_map_is_sure_of_is_no_hole(method) -> None:
+    """A lit nose before a wall of its colour: the map wavers there, and colours would cut it."""
+    rng = np.random.default_rng(0)
+    photo = np.full((480, 480, 3), (190, 180, 175), np.uint8)
+    photo[90:390, 90:390] = (90, 50, 30)
+    photo[225:255, 225:255] = (190, 180, 175)
+    photo += rng.integers(0, 8, photo.shape).astype(np.uint8)
+    saliency = np.zeros((320, 320), np.float32)
+    saliency[60:260, 60:260] = 0.99
+    saliency[150:170, 150:170] = 0.6
+    saliency = cv2.GaussianBlur(saliency, (0, 0), 1.5)
+    assert alpha_matte(photo, saliency, method)[200:280, 200:280].min() > 0.85
+    saliency[150:170, 150:170] = 0.05  # a hole that the map shows is one
+    assert alpha_matte(photo, saliency, method)[240, 240] < 0.2

@@ -58,10 +58,17 @@ def second(seen: Seen, doubt: float, filling: float) -> int:
     return SMALLER if asked and surer and filled > filling else 0
 
 
+def chosen(seen: Seen) -> int:
+    """The rule of ``best``."""
+    found = saliency.surest(seen.maps)
+    return next(k for k, view in enumerate(seen.maps) if view is found)
+
+
 def rules() -> dict[str, Callable[[Seen], int]]:
     found: dict[str, Callable[[Seen], int]] = {
         "one view": lambda _: 0,
         "the surest": lambda seen: int(np.argmin(seen.doubts)),
+        "the surest that keeps what two agree on": chosen,
         "the best possible": lambda seen: int(np.argmax(seen.iou)),
     }
     for doubt in (0.05, 0.1, 0.2):

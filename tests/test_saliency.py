@@ -97,3 +97,15 @@ def test_a_photo_of_the_networks_own_size_is_only_normalised() -> None:
     photo = disc_photo(64, 64)
     expected = (photo / photo.max() - saliency.MEAN) / saliency.STD
     assert saliency.preprocess(photo, 64).transpose(1, 2, 0) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_surest_view_must_keep_what_two_others_agree_on() -> None:
+    whole = np.zeros((40, 40), np.float32)
+    whole[10:30, 5:35] = 1
+    vague, vaguer, half = 0.1 + 0.7 * whole, 0.2 + 0.5 * whole, whole.copy()
+    half[:, 20:] = 0  # the least uncertain of all
+    assert saliency.surest([vaguer, half, vague]) is vague
+    assert saliency.surest([vaguer, half]) is half  # one against one
+    assert saliency.surest([vaguer]) is vaguer
+    small = half[::2, ::2].copy()
+    assert saliency.surest([vaguer, small, vague]) is vague  # whatever its size

@@ -80,7 +80,7 @@ class Cutout:
         image, method = self._seen.for_network, self._options.edge.matting
         if method is Matting.BEST:
             views = [first, *map(maps.to_saliency, self._network.views(image))]
-            chosen = min((view for view in views if view is not None), key=maps.uncertainty)
+            chosen = maps.surest([view for view in views if view is not None])
             return chosen, maps.confidence(chosen, [view for view in views if view is not chosen])
         if method is Matting.FAST and maps.deserves_second_view(first):
             second = maps.to_saliency(self._network.second_view(image))

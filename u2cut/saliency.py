@@ -130,6 +130,23 @@ def uncertainty(saliency: NDArray[np.float32]) -> float:
     return float(np.minimum(saliency, 1 - saliency).sum()) / area if area else math.inf
 
 
+_KEPT: Final = 0.9  # share of what two views agree on that a third must show; benchmarks/views.py
+
+
+def surest(views: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the least uncertain of a photo's views that loses nothing of what two agree on.
+
+    Args:
+        views: Saliency maps of any sizes, (s, s) float32 in [0, 1], the usual view first.
+    """
+    first = views[0]
+    seen = [upsample(view, (first.shape[0], first.shape[1])) > 0.5 for view in views]
+    agreed = np.sum(seen, axis=0) > 1
+    enough = _KEPT * np.count_nonzero(agreed)
+    whole = [v for v, s in zip(views, seen, strict=True) if np.count_nonzero(s & agreed) >= enough]
+    return min(whole or [first], key=uncertainty)
+
+
 # What deserves a second view, and the share of the photo that the subject fills in one that
 # counts: a smaller input shows what fills the frame, and loses what is small. benchmarks/views.py.
 _DOUBTFUL: Final = 0.1

@@ -174,8 +174,8 @@ def test_best_sees_other_views_and_zoom_looks_closer(
 
 
 def test_zoom_predicts_the_small_subject_again(engine: list[Engine], tmp_path: Path) -> None:
-    photo = np.full((400, 600, 3), (30, 90, 60), np.uint8)
-    cv2.circle(photo, (300, 200), 20, (235, 120, 70), -1, cv2.LINE_AA)
+    photo = np.full((600, 900, 3), (30, 90, 60), np.uint8)
+    cv2.circle(photo, (450, 300), 30, (235, 120, 70), -1, cv2.LINE_AA)
     Image.fromarray(photo).save(tmp_path / "small.png")
     for number, options in enumerate(([], ["--zoom"])):
         words = ["remove", str(tmp_path / "small.png"), "-o", str(tmp_path / f"{number}.png")]

@@ -84,3 +84,18 @@ def test_what_the_first_look_ruled_out_stays_out() -> None:
         return seen
 
     assert error(refine_by_zoom(photo, first, also_the_corner), photo) < 0.5 * error(first, photo)
+
+
+def test_a_photo_that_is_hardly_larger_than_the_map_is_not_looked_at_again() -> None:
+    saliency = np.zeros((320, 320), np.float32)
+    saliency[140:180, 140:180] = 1
+    looks: list[tuple[int, ...]] = []
+
+    def look(part: np.ndarray) -> np.ndarray:
+        looks.append(part.shape)
+        return np.ones((320, 320), np.float32)
+
+    assert refine_by_zoom(np.zeros((300, 400, 3), np.uint8), saliency, look) is saliency
+    assert not looks
+    refine_by_zoom(np.zeros((600, 800, 3), np.uint8), saliency, look)
+    assert looks

@@ -45,7 +45,8 @@ class _Stages:
         self.sink = sink
         self.under_way: dict[int, Result] = {}  # by the job's identity
         self.existing = Existing(options.output.output)
-        self.cores = threading.Semaphore(worker_count(options.run.jobs))
+        self.workers = worker_count(options.run.jobs)
+        self.cores = threading.Semaphore(self.workers)
         self.backdrop = render.read_backdrop(options.render.cutout.behind)
         self.least_size = None
         if options.render.product is Product.SALIENCY:
@@ -142,7 +143,7 @@ def run(
             first=stages.first,
             predictor=stages.predictor,
             last=stages.last,
-            workers=worker_count(options.run.jobs) + (_IN_FLIGHT if _is_remote(plan) else 0),
+            workers=stages.workers + (_IN_FLIGHT if _is_remote(plan) else 0),
             limit=_limit(plan, options.run),
             give_up=lambda job: sink.give_up(job.target),
         )

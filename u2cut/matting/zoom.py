@@ -14,6 +14,9 @@ Box = tuple[int, int, int, int]  # top, left, bottom, right; the last two exclus
 
 SMALL: Final = 0.6  # of the photo's side: a padded box that is larger has been seen well enough
 LOOKS: Final = 6  # at most so many, the largest subjects first
+_FINER: Final = (
+    1.6  # pixels of the photo to one of the map: with fewer, enlarging shows nothing new
+)
 _PADDING: Final = 0.3  # of the subject's box, on each side
 _FAINTEST: Final = 0.15  # what the first look gives less than this can't become subject
 _AGREEMENT: Final = 0.5  # intersection over union of the two looks, halved at 0.5
@@ -23,7 +26,8 @@ _FINEST: Final = 1600  # longest side of a merged map
 def refine_by_zoom(image: NDArray[np.uint8], saliency: Array, look: Look) -> Array:
     """Look again at each subject that fills little of the photo, and merge.
 
-    A second prediction counts only if it finds, in its box, the subject of the first.
+    A second prediction counts only if it finds, in its box, the subject of the first. A photo
+    that is hardly larger than the map isn't looked at again.
 
     Args:
         image: RGB, (H, W, 3) uint8.
@@ -35,6 +39,8 @@ def refine_by_zoom(image: NDArray[np.uint8], saliency: Array, look: Look) -> Arr
         when no second prediction was needed or counted.
     """
     height, width = image.shape[:2]
+    if height * width < _FINER**2 * saliency.size:
+        return saliency
     found: list[tuple[Box, Array]] = []
     for box in subject_boxes(saliency, (height, width)):
         top, left, bottom, right = box

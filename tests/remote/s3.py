@@ -17,7 +17,7 @@ class Store:
 
     Attributes:
         objects: By (bucket, key).
-        faults: Called with method and key; returns "503", "403", "cut", "long" or "".
+        faults: Called with method and key; returns "503", "403", "cut", "lost" or "".
         latency: Seconds before each answer.
         asked: (method, key) of each request.
     """
@@ -115,6 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._error(412, "PreconditionFailed")
                 return
             self.store.objects[bucket, key] = data
+        if fault == "lost":  # done, but nobody hears of it
+            self._error(503, "SlowDown")
+            return
         self._answer(200, ETag=f'"{hash(data):x}"')
 
     def _list(self, bucket: str, query: dict[str, list[str]]) -> None:

@@ -149,7 +149,7 @@ def test_the_store_itself_makes_sure_that_nothing_is_replaced(
     assert ("shop", "out/z.png") in store.objects
 
 
-@pytest.mark.parametrize("fault", ["503", "cut"])
+@pytest.mark.parametrize("fault", ["503", "cut", "lost"])
 def test_a_store_that_stumbles_is_asked_again(
     store: Store, photos: list[str], u2cut: Command, fault: str
 ) -> None:

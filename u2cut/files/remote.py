@@ -72,8 +72,19 @@ def write(address: str, data: bytes, *, replace: bool) -> None:
         raise OutputError("the web can't be written to", path=address)
     try:
         _again(lambda: _place(address).write(address, data, replace))
+    except FileExistsError as e:
+        # The answer to an earlier try may have been lost, and what is there be this very result.
+        if not _holds(address, data):
+            raise OutputError(f"can't be written ({_words(e)})", path=address) from e
     except OSError as e:
         raise OutputError(f"can't be written ({_words(e)})", path=address) from e
+
+
+def _holds(address: str, data: bytes) -> bool:
+    try:
+        return read(address, len(data)) == data
+    except U2cutError:
+        return False
 
 
 def listing(folder: str) -> Iterator[str]:

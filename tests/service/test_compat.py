@@ -85,7 +85,14 @@ def test_crop_zip_and_json(server: Server, photo: bytes) -> None:
     assert opened(packed.read("alpha.png")).mode == "L"
     answer = server.post("/v1.0/removebg", files={"image_file": photo}, data={"size": "auto"},
                          headers={"Accept": "application/json"})  # fmt: skip
-    assert opened(base64.b64decode(answer.json()["data"]["result_b64"])).size == (128, 96)
+    data = answer.json()["data"]
+    assert opened(base64.b64decode(data["result_b64"])).size == (128, 96)
+    cut = opened(removebg(server, photo).content)
+    left, top, right, bottom = cut.getchannel("A").getbbox()
+    assert (data["foreground_left"], data["foreground_top"]) == pytest.approx((left, top), abs=2)
+    assert data["foreground_width"] == pytest.approx(right - left, abs=4)
+    assert answer.headers["X-Foreground-Height"] == str(data["foreground_height"])
+    assert data["foreground_height"] == pytest.approx(bottom - top, abs=4)
 
 
 def subject_box(picture: Any) -> tuple[int, int, int, int]:

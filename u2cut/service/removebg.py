@@ -15,8 +15,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from u2cut.errors import U2cutError, UsageError, printable
+from u2cut.imaging.crop import subject_box
 from u2cut.imaging.formats import Format
-from u2cut.notation import Canvas, Position, parse_color, parse_margin
+from u2cut.notation import Canvas, Margin, Position, parse_color, parse_margin
 from u2cut.options import CanvasOptions, OutputOptions, Product, RenderOptions
 from u2cut.service.app import Form, Service, picture, read_form
 from u2cut.service.cutter import Done, Order
@@ -214,13 +215,26 @@ def _margin(text: str) -> Any:
 
 
 def _answer(request: Request, done: Done, *, zipped: bool) -> Response:
+    box = _foreground(done)
     more = {"X-Type": "other", "X-Credits-Charged": "0"}
+    more |= {f"X-Foreground-{side.title()}": str(value) for side, value in box.items()}
     if zipped:
         return Response(_zip(done), 200, more, media_type="application/zip")
     if "application/json" in request.headers.get("accept", ""):
-        body = {"data": {"result_b64": base64.b64encode(done.body).decode()}}
-        return JSONResponse(body, headers=more)
+        body = {"result_b64": base64.b64encode(done.body).decode()}
+        named = {f"foreground_{side}": value for side, value in box.items()}
+        return JSONResponse({"data": body | named}, headers=more)
     return picture(done, more)
+
+
+def _foreground(done: Done) -> dict[str, int]:
+    """Return the subject's box in the photo, in pixels."""
+    window = subject_box(done.cutout.alpha, Margin(0, percent=False))
+    if window is None:
+        return dict.fromkeys(("top", "left", "width", "height"), 0)
+    rows, columns = window
+    return {"top": rows.start, "left": columns.start,
+            "width": columns.stop - columns.start, "height": rows.stop - rows.start}  # fmt: skip
 
 
 def _zip(done: Done) -> bytes:

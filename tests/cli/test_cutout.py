@@ -353,7 +353,7 @@ def test_auto_offline_takes_the_bundled_weights_with_one_warning(
     result = u2cut("mask", disc, photo, "--model", "auto", "--offline", "-o", tmp_path / "out")
     assert result.code == 0
     assert result.err.count("warning") == 1
-    assert "u2netp" in result.err
+    assert "lite" in result.err
 
 
 def test_the_environment_names_the_model(

@@ -98,7 +98,7 @@ def test_an_output_that_looks_like_a_file_says_how_a_folder_is_named(
 
 
 def test_the_weights_that_ship_need_no_import(u2cut: Run) -> None:
-    done = u2cut("weights", "import", bundled_path(), "--name", "u2netp")
+    done = u2cut("weights", "import", bundled_path("u2netp"), "--name", "u2netp")
     assert done.code == 0
     assert "ships with u2cut" in done.err
 
@@ -152,7 +152,7 @@ def test_a_forked_process_is_told_so_and_does_not_hang(engine: str) -> None:
 
 
 def test_a_runs_folder_stands_for_its_weights(tmp_path: Path) -> None:
-    shutil.copy(bundled_path(), tmp_path / "model.safetensors")
+    shutil.copy(bundled_path("u2netp"), tmp_path / "model.safetensors")
     cutout = Remover(weights=tmp_path, size=96).remove(disc_photo())
     expected = Remover("u2netp", size=96).remove(disc_photo())
     assert np.array_equal(cutout.alpha, expected.alpha)

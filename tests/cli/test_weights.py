@@ -47,10 +47,10 @@ def toy(home, monkeypatch):
         digest = hashlib.sha256(CONTENT).hexdigest()
         form = Form("toy", "pth", len(CONTENT), digest, (f"{url}/toy.pth",))
         spec = WeightSpec("toy", "a toy", (form,), "CC0-1.0", 320, "me")
-        monkeypatch.setitem(registry.OFFICIAL, "toy", spec)
+        monkeypatch.setitem(registry.KNOWN, "toy", spec)
         lost = replace(form, network="gone", urls=(f"{url}/gone.pth",))
         gone = replace(spec, name="gone", forms=(lost,))
-        monkeypatch.setitem(registry.OFFICIAL, "gone", gone)
+        monkeypatch.setitem(registry.KNOWN, "gone", gone)
         monkeypatch.setattr(download, "PATIENT", replace(download.PATIENT, host="127.0.0.1"))
         yield spec
         server.shutdown()
@@ -109,7 +109,7 @@ def test_list_tells_damaged_and_refused_files(u2cut, toy, home):
 def test_download_prints_where_the_weights_are(u2cut, toy, home):
     code, out, err = u2cut("download", "toy", "u2netp")
     assert code == 0
-    assert out.splitlines() == [str(home / "toy.pth"), str(registry.bundled_path())]
+    assert out.splitlines() == [str(home / "toy.pth"), str(registry.bundled_path("u2netp"))]
     assert "fetching toy.pth from 127.0.0.1" in err
 
 
@@ -134,15 +134,15 @@ def test_download_stays_offline_when_told_so(u2cut, toy, monkeypatch):
 
 
 def test_path_of_auto_is_what_auto_takes(u2cut, home):
-    assert u2cut("path", "auto")[:2] == (0, f"{registry.bundled_path()}\n")
+    assert u2cut("path", "auto")[:2] == (0, f"{registry.bundled_path('lite')}\n")
 
 
 def test_verify_hashes_all_that_is_here(u2cut, toy):
-    assert u2cut("verify")[:2] == (0, "u2netp ok\n")
+    assert u2cut("verify")[:2] == (0, "u2netp ok\nlite ok\n")
     u2cut("download", "toy")
-    assert u2cut("verify")[:2] == (0, "u2netp ok\ntoy ok\n")
+    assert u2cut("verify")[:2] == (0, "u2netp ok\nlite ok\ntoy ok\n")
     entries = json.loads(u2cut("verify", "--json")[1])
-    recorded = [registry.bundled_sha256(), toy.forms[0].sha256]
+    recorded = [*map(registry.bundled_sha256, ("u2netp", "lite")), toy.forms[0].sha256]
     assert [entry["sha256"] for entry in entries] == recorded
 
 
@@ -189,7 +189,7 @@ def test_the_bundled_weights_can_not_be_removed(u2cut, home):
     code, _, err = u2cut("remove", "u2netp")
     assert code == 5
     assert "ships with u2cut" in err
-    assert registry.bundled_path().exists()
+    assert registry.bundled_path("u2netp").exists()
 
 
 def test_import_puts_a_file_in_its_place(u2cut, toy, home, tmp_path):
@@ -212,7 +212,7 @@ def test_import_refuses_what_it_does_not_know(u2cut, toy, tmp_path):
 def test_an_unknown_name_lists_the_known_ones(command, u2cut, home):
     code, out, err = u2cut(command, "u3net")
     assert (code, out) == (5, "")
-    assert "known: u2net, u2netp, u2net_human_seg" in err
+    assert "known: u2net, u2netp, lite, u2net_human_seg" in err
 
 
 @pytest.mark.parametrize(

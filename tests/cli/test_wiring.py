@@ -206,11 +206,15 @@ def test_the_engine_is_opened_as_asked_for(
     from u2cut.weights.registry import bundled_path
 
     own = tmp_path / "own.safetensors"
-    own.write_bytes(bundled_path().read_bytes())
+    own.write_bytes(bundled_path("u2netp").read_bytes())
     made("remove")
     made("remove", "--weights", str(own))
     made("remove", "--size", "96", "--engine", "torch", "--device", "cpu", "--precision", "fp32")
-    assert [one.opened["path"] for one in engine] == [bundled_path(), own, bundled_path()]
+    assert [one.opened["path"] for one in engine] == [
+        bundled_path("u2netp"),
+        own,
+        bundled_path("u2netp"),
+    ]
     chosen = {"size": 96, "engine": "torch", "device": "cpu", "precision": "fp32"}
     assert chosen.items() <= engine[2].opened.items()
     assert engine[0].opened["size"] == 320

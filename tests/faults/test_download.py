@@ -205,7 +205,7 @@ def test_plain_http_is_never_asked(url, spec_for):
 
 
 def test_no_registered_source_is_anything_but_https():
-    urls = [u for spec in registry.OFFICIAL.values() for form in spec.forms for u in form.urls]
+    urls = [u for spec in registry.KNOWN.values() for form in spec.forms for u in form.urls]
     assert len(urls) == 11
     assert all(url.startswith("https://") for url in urls)
 
@@ -341,7 +341,7 @@ class TestAuto:
     def u2net(self, monkeypatch, spec_for):
         def serve(*switches):
             spec = spec_for(*switches, name="u2net")
-            monkeypatch.setitem(registry.OFFICIAL, "u2net", spec)
+            monkeypatch.setitem(registry.KNOWN, "u2net", spec)
             return spec
 
         return serve
@@ -359,35 +359,35 @@ class TestAuto:
     def test_falls_back_with_one_warning_within_its_time(self, u2net, caplog):
         u2net("silent", "silent", "silent")
         began = time.monotonic()
-        assert find("auto").name == "u2netp"
+        assert find("auto").name == "lite"
         assert time.monotonic() - began < 3
         (record,) = caplog.records
         assert record.levelname == "WARNING"
-        assert "bundled 'u2netp'" in record.message
+        assert "bundled 'lite'" in record.message
         assert "could not be fetched: no answer in time" in record.message
         assert "u2cut weights download u2net" in record.message
         assert "\n" not in record.message
 
     def test_does_not_wait_again_for_some_minutes(self, u2net, server, home):
         u2net("silent")
-        assert find("auto").name == "u2netp"
+        assert find("auto").name == "lite"
         asked = len(server.requests)
-        assert find("auto").name == "u2netp"
+        assert find("auto").name == "lite"
         assert len(server.requests) == asked
         long_ago = time.time() - 601
         os.utime(home / "u2net.unreachable", (long_ago, long_ago))
-        assert find("auto").name == "u2netp"
+        assert find("auto").name == "lite"
         assert len(server.requests) > asked
 
     def test_asks_a_place_that_did_not_fail_at_once(self, u2net):
         u2net("gone")
-        assert find("auto").name == "u2netp"
+        assert find("auto").name == "lite"
         u2net("gone", "whole")
         assert find("auto").name == "u2net"
 
     def test_by_name_tries_again_at_once_and_clears_the_note(self, u2net, home):
         u2net("silent")
-        assert find("auto").name == "u2netp"
+        assert find("auto").name == "lite"
         u2net("whole")
         assert find("u2net").name == "u2net"
         assert not (home / "u2net.unreachable").exists()
@@ -396,7 +396,7 @@ class TestAuto:
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: server.over.wait(20))
         u2net("whole")
         began = time.monotonic()
-        assert find("auto").name == "u2netp"
+        assert find("auto").name == "lite"
         assert time.monotonic() - began < 3
 
     def test_refused_connections_cost_no_time(self, u2net, monkeypatch):
@@ -404,10 +404,10 @@ class TestAuto:
             unused.bind(("127.0.0.1", 0))
             closed = f"http://127.0.0.1:{unused.getsockname()[1]}/"
         monkeypatch.setitem(
-            registry.OFFICIAL, "u2net", with_urls(u2net(), *[f"{closed}{k}" for k in range(3)])
+            registry.KNOWN, "u2net", with_urls(u2net(), *[f"{closed}{k}" for k in range(3)])
         )
         began = time.monotonic()
-        assert find("auto").name == "u2netp"
+        assert find("auto").name == "lite"
         assert time.monotonic() - began < 1
 
     def test_a_name_is_an_error_when_it_can_not_be_had(self, u2net):
@@ -420,7 +420,7 @@ class TestAuto:
         u2net("whole")
         if by_environment:
             monkeypatch.setenv("U2CUT_OFFLINE", "1")
-        assert find("auto", offline=not by_environment).name == "u2netp"
+        assert find("auto", offline=not by_environment).name == "lite"
         assert "u2cut is offline" in caplog.text
         with pytest.raises(WeightsError, match="u2cut weights import FILE"):
             find("u2net", offline=not by_environment)
@@ -442,6 +442,6 @@ class TestAuto:
     def test_a_damaged_copy_is_never_used_offline(self, u2net, body):
         u2net("whole")
         find("auto").path.write_bytes(body[:-1])
-        assert find("auto", offline=True).name == "u2netp"
+        assert find("auto", offline=True).name == "lite"
         with pytest.raises(WeightsError, match="offline"):
             find("u2net", offline=True)

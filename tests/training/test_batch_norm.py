@@ -26,7 +26,7 @@ def batches():
 
 @pytest.fixture(scope="module")
 def folded():
-    return load_network(bundled_path())
+    return load_network(bundled_path("u2netp"))
 
 
 @pytest.fixture(scope="module")

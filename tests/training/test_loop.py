@@ -217,7 +217,7 @@ def test_the_loss_of_a_photo_falls(tmp_path, make_set):
 def test_batch_norm_that_is_frozen_keeps_its_statistics(tmp_path, make_set, freeze_bn):
     config = replace(TINY, data=[make_set()], steps=2, init="u2netp", freeze_bn=freeze_bn)
     train(config, tmp_path / "run")
-    before, after = load_file(bundled_path()), checkpoint(tmp_path / "run", 2)["network"]
+    before, after = load_file(bundled_path("u2netp")), checkpoint(tmp_path / "run", 2)["network"]
     statistics = [key for key in before if "running_" in key]
     kept = [key for key in statistics if torch.equal(before[key], after[key])]
     assert kept == (statistics if freeze_bn else [])

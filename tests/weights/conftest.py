@@ -31,5 +31,5 @@ def toy(home: Path, monkeypatch: pytest.MonkeyPatch) -> WeightSpec:
     urls = ("https://example.invalid/toy.pth",)
     form = Form("toy", "pth", len(CONTENT), digest, urls)
     spec = WeightSpec("toy", "a toy", (form,), "CC0-1.0", 320, "this test")
-    monkeypatch.setitem(registry.OFFICIAL, "toy", spec)
+    monkeypatch.setitem(registry.KNOWN, "toy", spec)
     return spec

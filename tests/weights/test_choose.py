@@ -11,13 +11,13 @@ from u2cut.weights import find, local, registry
 def test_the_bundled_weights_are_always_there(home):
     found = find("u2netp", offline=True)
     assert found.name == "u2netp"
-    assert found.path == registry.bundled_path()
+    assert found.path == registry.bundled_path("u2netp")
     assert found.input_size == registry.spec("u2netp").input_size
     assert not home.exists()
 
 
 def test_auto_offline_is_the_bundled_weights_with_one_warning(home, caplog):
-    assert find("auto", offline=True).name == "u2netp"
+    assert find("auto", offline=True).name == "lite"
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "\n" not in record.message

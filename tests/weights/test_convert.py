@@ -17,7 +17,7 @@ from u2cut.weights.registry import Form, WeightSpec
 
 @pytest.fixture
 def source(tmp_path, home):
-    network = load_network(registry.bundled_path())
+    network = load_network(registry.bundled_path("u2netp"))
     state = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
     return write_onnx(state, U2NETP, tmp_path / "mine.onnx")
 
@@ -27,7 +27,7 @@ def known(source, monkeypatch):
     """Make the registry know the file, as "toy"."""
     form = Form("toy", "onnx", source.stat().st_size, notes.hash_file(source))
     spec = WeightSpec("toy", "a toy", (form,), "CC0-1.0", 320, "this test")
-    monkeypatch.setitem(registry.OFFICIAL, "toy", spec)
+    monkeypatch.setitem(registry.KNOWN, "toy", spec)
     return form
 
 

@@ -62,7 +62,7 @@ def test_the_larger_network_is_recognised_by_its_tensors(tmp_path):
 
 
 def test_the_bundled_weights_load():
-    assert load_network(bundled_path()).variant is U2NETP
+    assert load_network(bundled_path("u2netp")).variant is U2NETP
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

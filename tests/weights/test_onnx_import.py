@@ -30,7 +30,7 @@ def arrays(network):
 
 @pytest.fixture(scope="module")
 def bundled():
-    return load_network(bundled_path())
+    return load_network(bundled_path("u2netp"))
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_onnx_is_imported_for_an_onnx_file_only():
 
     program = (
         "import sys; from u2cut.weights.load import load_network;"
-        f"load_network(__import__('pathlib').Path({str(bundled_path())!r}));"
+        f"load_network(__import__('pathlib').Path({str(bundled_path('u2netp'))!r}));"
         "print('onnx' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -15,9 +15,9 @@ from u2cut import weights
 from u2cut.weights import download, load, registry, transfer
 
 def ways(folder):
-    u2netp, pth = registry.bundled_path(), folder / "a.pth"
+    u2netp, pth = registry.bundled_path("u2netp"), folder / "a.pth"
     torch.save({}, pth)
-    yield "recorded", registry.bundled_sha256.__wrapped__
+    yield "recorded", lambda: registry.bundled_sha256.__wrapped__("u2netp")
     yield "local", lambda: weights.local(u2netp)
     yield "safetensors", lambda: load.load_network(u2netp)
     yield "pth", lambda: load.load_network(pth)
@@ -79,6 +79,6 @@ def test_a_recorded_hash_that_is_no_hash_asks_for_a_new_installation(tmp_path, m
     weights.touch()
     if name == "damaged":
         (tmp_path / "u2netp.safetensors.sha256").touch()
-    monkeypatch.setattr(registry, "bundled_path", lambda: weights)
+    monkeypatch.setattr(registry, "bundled_path", lambda _: weights)
     with pytest.raises(WeightsError, match=f"sha256: {name}; install u2cut again"):
-        registry.bundled_sha256.__wrapped__()
+        registry.bundled_sha256.__wrapped__("u2netp")

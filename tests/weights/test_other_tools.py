@@ -16,7 +16,7 @@ from u2cut.weights.registry import Form, WeightSpec
 
 @pytest.fixture(scope="module")
 def onnx(tmp_path_factory):
-    network = load_network(registry.bundled_path())
+    network = load_network(registry.bundled_path("u2netp"))
     state = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
     return write_onnx(state, U2NETP, tmp_path_factory.mktemp("onnx") / "x.onnx").read_bytes()
 
@@ -33,7 +33,7 @@ def known(home, onnx, content, tmp_path, monkeypatch):
         for format, data in (("pth", content), ("onnx", onnx))
     )
     spec = WeightSpec("u2net", "a toy", forms, "CC0-1.0", 320, "this test")
-    monkeypatch.setitem(registry.OFFICIAL, "u2net", spec)
+    monkeypatch.setitem(registry.KNOWN, "u2net", spec)
     return spec
 
 

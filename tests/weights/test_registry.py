@@ -11,7 +11,7 @@ from u2cut.weights import notes, registry
 
 
 def test_the_names_are_the_official_ones():
-    assert registry.names() == ("u2net", "u2netp", "u2net_human_seg")
+    assert registry.names() == ("u2net", "u2netp", "lite", "u2net_human_seg")
 
 
 @pytest.mark.parametrize("name", registry.names())
@@ -22,7 +22,7 @@ def test_every_entry_is_complete(name):
     assert 32 <= spec.input_size <= 1024
     assert spec.description
     assert spec.source
-    assert [form.format for form in spec.forms] == ["pth", "onnx"]
+    assert [form.format for form in spec.forms] == ([] if name == "lite" else ["pth", "onnx"])
     for form in spec.forms:
         assert form.network == name
         assert re.fullmatch(r"[0-9a-f]{64}", form.sha256)
@@ -36,9 +36,10 @@ def test_google_drive_is_asked_last(name):
     assert [("drive." in url) for url in urls] == [False] * (len(urls) - 1) + [True]
 
 
-def test_the_bundled_weights_are_small_and_match_their_recorded_hash():
-    path = registry.bundled_path()
-    fault = notes.mismatch(path, None, registry.bundled_sha256())
+@pytest.mark.parametrize("name", registry.BUNDLED)
+def test_the_bundled_weights_are_small_and_match_their_recorded_hash(name):
+    path = registry.bundled_path(name)
+    fault = notes.mismatch(path, None, registry.bundled_sha256(name))
     remedy = f"cd {path.parent} && sha256sum {path.name} > {path.name}.sha256"
     assert fault is None, f"new weights? then: {remedy}"
     assert path.stat().st_size <= 5_000_000

@@ -53,7 +53,7 @@ def _facts() -> dict[str, object]:
         "extras": {extra: _installed(module) for extra, module in _EXTRAS.items()},
         "cache": str(cache.folder()),
         "weights": {
-            name: name == registry.BUNDLED or bool(cache.present(registry.spec(name)))
+            name: name in registry.BUNDLED or bool(cache.present(registry.spec(name)))
             for name in registry.names()
         },
         "executable": sys.executable,

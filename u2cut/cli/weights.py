@@ -106,8 +106,8 @@ def verify(
         path = _present(spec)
         if (cached := cache.present(spec)) and path == cache.path_of(cached[0]):
             fault, remedy = cache.fault(cached[0], full=True), f"u2cut weights remove {name}"
-        elif name == registry.BUNDLED:
-            fault = notes.mismatch(path, None, registry.bundled_sha256())
+        elif name in registry.BUNDLED:
+            fault = notes.mismatch(path, None, registry.bundled_sha256(name))
             remedy = "install u2cut again"
         else:
             fault, remedy = None, ""  # another tool's: it was hashed to be recognised
@@ -141,7 +141,7 @@ def remove(*, names: Names, as_json: Json = False) -> None:
 
     def delete(name: str) -> tuple[dict[str, object], str]:
         removed = [os.fspath(path) for path in cache.remove(registry.spec(name))]
-        if not removed and name == registry.BUNDLED:
+        if not removed and name in registry.BUNDLED:
             raise WeightsError(f"{name} ships with u2cut and can't be removed")
         return {"name": name, "removed": removed}, "\n".join(removed) or f"{name} was not here"
 
@@ -231,8 +231,8 @@ def _described(spec: registry.WeightSpec) -> dict[str, Any]:
     here = [form for form in forms if form["state"] != "absent"]
     if here:
         entry |= {"path": here[0]["path"], "origin": here[0]["origin"]}
-    elif spec.name == registry.BUNDLED:
-        entry |= {"path": os.fspath(registry.bundled_path()), "origin": "ships with u2cut"}
+    elif spec.name in registry.BUNDLED:
+        entry |= {"path": os.fspath(registry.bundled_path(spec.name)), "origin": "ships with u2cut"}
     elif (found := locate(spec)) is not None:
         entry |= {"path": os.fspath(found[0]), "origin": "another tool's"}
     return entry
@@ -241,7 +241,7 @@ def _described(spec: registry.WeightSpec) -> dict[str, Any]:
 def _state(spec: registry.WeightSpec) -> str:
     if cached := cache.present(spec):
         return _state_of(cached[0])
-    if spec.name == registry.BUNDLED:
+    if spec.name in registry.BUNDLED:
         return "bundled"
     return "here" if locate(spec) is not None else "absent"
 

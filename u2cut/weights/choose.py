@@ -91,7 +91,9 @@ def find_here(spec: registry.WeightSpec) -> Path | None:
     """
     if (path := _cached(spec)) is not None:
         return path
-    return registry.bundled_path() if spec.name == registry.BUNDLED else find_elsewhere(spec)
+    if spec.name in registry.BUNDLED:
+        return registry.bundled_path(spec.name)
+    return find_elsewhere(spec)
 
 
 def best_here() -> registry.WeightSpec:
@@ -101,7 +103,7 @@ def best_here() -> registry.WeightSpec:
         WeightsError: What the cache holds is refused.
     """
     preferred = registry.spec(PREFERRED)
-    return preferred if find_here(preferred) else registry.spec(registry.BUNDLED)
+    return preferred if find_here(preferred) else registry.spec(registry.FALLBACK)
 
 
 def download_from(name: str, *, kind: str | None = None, quiet: bool = False) -> LocalWeights:
@@ -136,7 +138,7 @@ def bring_in(file: Path, name: str | None = None) -> LocalWeights:
     Raises:
         WeightsError: It is unreadable, or none of these.
     """
-    known = [registry.spec(name)] if name else list(registry.OFFICIAL.values())
+    known = [registry.spec(name)] if name else list(registry.KNOWN.values())
     _require_file(file)
     try:
         return _bring_in_known(file, known)
@@ -167,7 +169,7 @@ def bring_in_folder(
         files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as e:
         raise WeightsError.from_os(e, folder) from e
-    known = [registry.spec(name)] if name else list(registry.OFFICIAL.values())
+    known = [registry.spec(name)] if name else list(registry.KNOWN.values())
     sizes = {form.size for spec in known for form in spec.forms}
     taken: list[LocalWeights] = []
     left: dict[Path, str] = {}
@@ -191,9 +193,9 @@ def _bring_in_known(file: Path, known: Iterable[registry.WeightSpec]) -> LocalWe
     except OSError as e:
         raise WeightsError.from_os(e, file) from e
     for spec in known:
-        if spec.name == registry.BUNDLED and digest == registry.bundled_sha256():
+        if spec.name in registry.BUNDLED and digest == registry.bundled_sha256(spec.name):
             logger.log(NOTICE, "%s ships with u2cut: there is nothing to import", spec.name)
-            return LocalWeights(spec.name, registry.bundled_path(), spec.input_size)
+            return LocalWeights(spec.name, registry.bundled_path(spec.name), spec.input_size)
         for form in spec.forms:
             if form.sha256 == digest:
                 return LocalWeights(spec.name, cache.copy_in(form, file), spec.input_size)
@@ -223,11 +225,11 @@ def _find_best(*, offline: bool, quiet: bool) -> LocalWeights:
         logger.warning(
             "using the bundled '%s' weights, which cut out less exactly: %s. For the best ones: "
             "u2cut weights download %s",
-            registry.BUNDLED,
+            registry.FALLBACK,
             str(e).splitlines()[0],
             PREFERRED,
         )
-        return find(registry.BUNDLED)
+        return find(registry.FALLBACK)
 
 
 def _cached(spec: registry.WeightSpec) -> Path | None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from u2cut.errors import WeightsError, printable
-from u2cut.weights.metadata import input_size, read_metadata
 
 DEFAULT_INPUT_SIZE = 320
 # The larger network takes 176 MB in fp32 and twice that in fp64; no weights are longer.
 MAX_BYTES = 400_000_000
-BUNDLED = "u2netp"
+BUNDLED = ("lite", "u2netp")  # in the package
+FALLBACK = "lite"  # where nothing is here and nothing can be fetched
 OFFICIAL_SOURCE = "https://github.com/xuebinqin/U-2-Net"
 _RELEASE = "https://github.com/OPHoperHPO/image-background-remove-tool/releases/download/3.2"
 _DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
@@ -85,7 +85,8 @@ class WeightSpec:
     Attributes:
         name: The name to ask for.
         description: What it is good at, in one line.
-        forms: The files that it was published as, the preferred one first.
+        forms: The files that it was published as, the preferred one first; none of what is in the
+            package alone.
         licence: SPDX identifier.
         input_size: Side of the square that the network sees, in pixels.
         source: Who made it.
@@ -106,7 +107,7 @@ class WeightSpec:
 
 # Mirrors make no promise of their own; Google Drive, the authors' place, comes last because it
 # answers popular files with a quota page.
-OFFICIAL = {
+KNOWN = {
     spec.name: spec
     for spec in (
         WeightSpec(
@@ -142,7 +143,7 @@ OFFICIAL = {
         ),
         WeightSpec(
             name="u2netp",
-            description="U²-Net†, the paper's small network: ships with u2cut, fast, less detail",
+            description="U²-Net†, the paper's small network: in the package, fast, less detail",
             forms=(
                 Form(
                     "u2netp",
@@ -173,6 +174,14 @@ OFFICIAL = {
             source=OFFICIAL_SOURCE,
         ),
         WeightSpec(
+            name="lite",
+            description="U²-Net†, taught by U²-Net: in the package, as fast as u2netp, more exact",
+            forms=(),
+            licence="Apache-2.0",
+            input_size=DEFAULT_INPUT_SIZE,
+            source="u2cut (weights/lite.md)",
+        ),
+        WeightSpec(
             name="u2net_human_seg",
             description="U²-Net trained on people only",
             forms=(
@@ -201,7 +210,7 @@ OFFICIAL = {
 
 def names() -> tuple[str, ...]:
     """Return every known name."""
-    return tuple(OFFICIAL)
+    return tuple(KNOWN)
 
 
 def spec(name: str) -> WeightSpec:
@@ -210,8 +219,8 @@ def spec(name: str) -> WeightSpec:
     Raises:
         WeightsError: Nobody knows the name.
     """
-    if name in OFFICIAL:
-        return OFFICIAL[name]
+    if name in KNOWN:
+        return KNOWN[name]
     says = ", as U2CUT_MODEL says" if name == os.environ.get("U2CUT_MODEL") else ""
     raise WeightsError(
         f"no weights are called '{printable(name)}'{says}; known: {', '.join(names())}. "
@@ -219,12 +228,12 @@ def spec(name: str) -> WeightSpec:
     )
 
 
-def bundled_path() -> Path:
-    """Return the file of the bundled weights, in an installed package or in a checkout."""
+def bundled_path(name: str) -> Path:
+    """Return the file of bundled weights, in an installed package or in a checkout."""
     package = Path(__file__).parent
     folders = (package / "bundled", package.parents[1] / "weights")
     for folder in folders:
-        path = folder / f"{BUNDLED}.safetensors"
+        path = folder / f"{name}.safetensors"
         if path.is_file():
             return path
     raise WeightsError(
@@ -234,13 +243,13 @@ def bundled_path() -> Path:
 
 
 @cache
-def bundled_sha256() -> str:
-    """Return the recorded hash of the bundled weights.
+def bundled_sha256(name: str) -> str:
+    """Return the recorded hash of bundled weights.
 
     Raises:
         WeightsError: The record is missing or damaged.
     """
-    recorded = bundled_path().with_name(f"{BUNDLED}.safetensors.sha256")
+    recorded = bundled_path(name).with_name(f"{name}.safetensors.sha256")
     try:
         digest = recorded.read_text(encoding="ascii").split()[0]
     except FileNotFoundError as e:
@@ -250,9 +259,3 @@ def bundled_sha256() -> str:
     except (ValueError, IndexError) as e:
         raise WeightsError("damaged", path=recorded, remedy="install u2cut again") from e
     return digest
-
-
-def bundled_input_size() -> int:
-    """Return the side of the square that the bundled network sees, in pixels."""
-    path = bundled_path()
-    return input_size(read_metadata(path), path) or DEFAULT_INPUT_SIZE

@@ -20,6 +20,7 @@ class Store:
         faults: Called with method and key; returns "503", "403", "cut", "lost" or "".
         latency: Seconds before each answer.
         asked: (method, key) of each request.
+        asked_signed: (key, whether it was signed) of each request.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,7 @@ class Store:
         self.latency = 0.0
         self.asked: list[tuple[str, str]] = []
         self.lock = threading.Lock()
-        self.signed: set[bool] = set()
+        self.asked_signed: list[tuple[str, bool]] = []
         self._listed: tuple[int, list[str]] | None = None  # of so many objects
 
     def keys(self, bucket: str = "shop") -> list[str]:
@@ -51,10 +52,10 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         bucket, _, key = parts.path.lstrip("/").partition("/")
         time.sleep(self.store.latency)
-        self.store.signed.add("Authorization" in self.headers)
         key = unquote(key)
         with self.store.lock:
             self.store.asked.append((self.command, key))
+            self.store.asked_signed.append((key, "Authorization" in self.headers))
         return bucket, key, self.store.faults(self.command, key)
 
     def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:

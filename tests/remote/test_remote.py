@@ -229,14 +229,16 @@ def test_a_name_that_can_not_be_read_costs_its_own_folder_only(
     assert made == sorted(str(Path(name).with_suffix(".png")) for name in photos)
 
 
-def test_public_buckets_are_asked_without_a_signature(
+def test_public_buckets_are_read_without_a_signature(
     store: Store, photos: list[str], u2cut: Command
 ) -> None:
     assert u2cut("remove", "s3://shop/in/a.jpg", "-o", "a.png").returncode == 0
-    assert store.signed == {True}
-    store.signed.clear()
-    assert u2cut("remove", "s3://shop/in/a.jpg", "-o", "b.png", "--no-sign").returncode == 0
-    assert store.signed == {False}
+    assert {signed for _, signed in store.asked_signed} == {True}
+    store.asked_signed.clear()
+    words = ("s3://shop/in/", "-o", "s3://shop/out/", "--no-sign", "--overwrite")
+    assert u2cut("remove", *words).returncode == 0
+    assert {key.split("/")[0] for key, signed in store.asked_signed if not signed} == {"", "in"}
+    assert {key.split("/")[0] for key, signed in store.asked_signed if signed} == {"out"}
 
 
 def test_a_dry_run_of_a_bucket_reads_no_photo(

@@ -101,7 +101,7 @@ class _Finder:
 
         root = address.partition("*")[0].rpartition("/")[0] if pattern else address.rstrip("/")
         within, empty = self._wanted(root, address if pattern else None), True
-        for found in filter(within, remote.listing(root)):
+        for found in filter(within, remote.listing(root, signed=not self.options.no_sign)):
             relative = found.removeprefix(f"{root}/")
             if ".." in relative.split("/") or "\0" in relative or "" in relative.split("/"):
                 logger.warning("%s: is left out, for its name leaves the tree", printable(found))
@@ -182,7 +182,9 @@ class _Finder:
     def _listed(self, path: str) -> Iterator[str]:
         separator = b"\0" if self.options.null else b"\n"
         if address_of(path):
-            yield from self._entries(self._after_mark(read(path)).split(separator))
+            yield from self._entries(
+                self._after_mark(read(path, signed=not self.options.no_sign)).split(separator)
+            )
             return
         if path == STD and sys.stdin is None:
             raise InputError("stdin is closed: there is no list to read")

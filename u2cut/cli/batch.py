@@ -18,7 +18,7 @@ from u2cut.cli.options import on_terminal
 from u2cut.errors import ExitCode, OutputError, UsageError, printable
 from u2cut.files import STD
 from u2cut.files.address import address_of
-from u2cut.files.remote import Existing, without_signature
+from u2cut.files.remote import Existing
 from u2cut.imaging.formats import Format
 from u2cut.options import BatchOptions, Product
 
@@ -45,8 +45,6 @@ def run_batch(options: BatchOptions, *, label: str) -> None:
     for path in (options.run.journal, options.run.resume_from):
         if path is not None and address_of(path):
             raise UsageError("a journal is a local file", path=address_of(path))
-    if options.input.no_sign:
-        without_signature()
     if options.run.resume_from is not None:
         options = _resumed(options, options.run.resume_from)
     with _planned(options, label) as jobs:

@@ -73,10 +73,6 @@ def manifest(
     }  # fmt: skip
     draft = Description(__version__, "", 0, 0, os.getcwd(), plain(values))  # noqa: PTH109
     options = draft.batch_options()
-    if options.input.no_sign:
-        from u2cut.files.remote import without_signature
-
-        without_signature()
     folder = JobFolder.at(job)
     folder.refuse_existing()
     weights = hash_of(draft)

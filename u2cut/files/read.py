@@ -24,11 +24,12 @@ _REFUSED = {
 }
 
 
-def read(source: str) -> bytes:
+def read(source: str, *, signed: bool = True) -> bytes:
     """Read an input's bytes, 2 GiB at most; pipes by name are read like files.
 
     Args:
         source: A path, an address, or ``STD`` for stdin.
+        signed: Show an address' store credentials.
 
     Raises:
         InputError: It can't be read.
@@ -36,7 +37,7 @@ def read(source: str) -> bytes:
     if address := address_of(source):
         from u2cut.files import remote
 
-        data = remote.read(address, MOST_BYTES)
+        data = remote.read(address, MOST_BYTES, signed=signed)
     else:
         data = _read_here(source)
     if not data:

@@ -25,7 +25,6 @@ MOST_FROM_WEB: Final = 256 << 20  # bytes of a photo on the web
 _WEB_SECONDS: Final = 120.0
 _TRIES: Final = 4
 _CHUNK: Final = 1 << 20
-_UNSIGNED: Final = ("AWS_SKIP_SIGNATURE", "GOOGLE_SKIP_SIGNATURE", "AZURE_SKIP_SIGNATURE")
 
 R = TypeVar("R")
 
@@ -34,17 +33,13 @@ class _Unreachable(ConnectionError):
     """A store that fails whatever is asked of it: not this photo's fault."""
 
 
-def without_signature() -> None:
-    """Ask stores without credentials, which public buckets allow: as their own variables say it."""
-    os.environ.update(dict.fromkeys(_UNSIGNED, "true"))
-
-
-def read(address: str, most: int) -> bytes:
+def read(address: str, most: int, *, signed: bool = True) -> bytes:
     """Read what is at an address.
 
     Args:
         address: SCHEME://...
         most: Bytes that are read at most.
+        signed: Show the store credentials; public buckets need none.
 
     Raises:
         InputError: It isn't there, may not be read, is too large, or can't be had.
@@ -53,7 +48,7 @@ def read(address: str, most: int) -> bytes:
     if is_web(address):
         return _read_web(address, min(most, MOST_FROM_WEB))
     with _as_input():
-        return _again(lambda: _place(address).read(address, most))
+        return _again(lambda: _place(address, signed).read(address, most))
 
 
 def write(address: str, data: bytes, *, replace: bool) -> None:
@@ -87,8 +82,12 @@ def _holds(address: str, data: bytes) -> bool:
         return False
 
 
-def listing(folder: str) -> Iterator[str]:
+def listing(folder: str, *, signed: bool = True) -> Iterator[str]:
     """Go through the addresses of all that is under a folder, in the store's order, as it comes.
+
+    Args:
+        folder: SCHEME://...
+        signed: Show the store credentials.
 
     Raises:
         InputError: It can't be listed.
@@ -98,7 +97,7 @@ def listing(folder: str) -> Iterator[str]:
         raise InputError("the web has no folders", path=folder, remedy="name each photo, or a list")
     try:
         with _as_input():
-            yield from _place(folder).list(folder.rstrip("/") + "/")
+            yield from _place(folder, signed).list(folder.rstrip("/") + "/")
     except InputError as e:
         raise InputError(str(e), path=folder) from e
 
@@ -129,31 +128,32 @@ class Existing:
         return hash(address) in self._listed
 
 
-def _place(address: str) -> "_Objects | _Files":
+def _place(address: str, signed: bool = True) -> "_Objects | _Files":
     scheme, _, rest = address.partition("://")
     if "\0" in address:
         raise FileNotFoundError("a NUL in the name")
     if scheme in STORES:
-        return _objects(scheme, rest.split("/", 1)[0])
+        return _objects(scheme, rest.split("/", 1)[0], signed)
     if scheme == "file":
         raise FileNotFoundError("leave out file://")
     return _Files(scheme)
 
 
 @cache
-def _objects(scheme: str, bucket: str) -> "_Objects":
-    return _Objects(scheme, bucket)
+def _objects(scheme: str, bucket: str, signed: bool) -> "_Objects":
+    return _Objects(scheme, bucket, signed)
 
 
 class _Objects:
     """A bucket, through obstore."""
 
-    def __init__(self, scheme: str, bucket: str) -> None:
+    def __init__(self, scheme: str, bucket: str, signed: bool) -> None:
         try:
             import obstore
             from obstore.store import from_url
         except ImportError as e:
             raise MissingDependencyError(f"{scheme}://", "remote") from e
+        unsigned: Any = {} if signed else {"skip_signature": True}
         self._obstore, self._root = obstore, f"{scheme}://{bucket}"
         try:
             self._store = from_url(
@@ -164,6 +164,7 @@ class _Objects:
                     "connect_timeout": "10s",
                 },
                 retry_config={"max_retries": 5},
+                **unsigned,
             )
         except Exception as e:  # whatever its settings make of the environment
             raise _Unreachable(_words(e)) from e

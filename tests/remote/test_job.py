@@ -15,6 +15,11 @@ import pytest
 from tests.remote.conftest import Command, environment
 from tests.remote.s3 import Store
 from tests.remote.test_remote import jpeg
+from u2cut.batch import work
+from u2cut.batch.job import JobFolder
+from u2cut.batch.journal import Line
+from u2cut.errors import Interrupted
+from u2cut.options import RunOptions
 
 NETWORK = ("--model", "u2netp", "--offline", "--size", "64", "--engine", "torch")
 
@@ -171,6 +176,32 @@ sys.meta_path.insert(0, Finder())
     ]  # fmt: skip
     assert len(found) == 11
     assert len(files(folder / "cut")) == 9
+
+
+def test_what_is_done_of_a_shard_is_not_done_again(
+    folder: Path, u2cut: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends after the first four of ten photos; the next one goes on with the fifth."""
+    monkeypatch.chdir(folder)
+    u2cut("manifest", "in", "-o", "job", "--to", "cut/", *NETWORK)
+    monkeypatch.setattr(work, "KEPT_EVERY", 4)
+    keep = JobFolder.keep
+
+    def keep_and_end(self: JobFolder, number: int, lines: list[Line]) -> None:
+        keep(self, number, lines)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(JobFolder, "keep", keep_and_end)
+    with pytest.raises(Interrupted):
+        list(work.work(JobFolder("job"), range(1), RunOptions()))
+    before = {path: path.stat().st_mtime_ns for path in (folder / "cut").iterdir()}
+    assert len(before) == 4
+    monkeypatch.setattr(JobFolder, "keep", keep)
+    (found,) = work.work(JobFolder("job"), range(1), RunOptions())
+    assert [line["status"] for line in found].count("ok") == 10
+    assert len(files(folder / "cut")) == 10
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert len(records(folder / "job")) == 11
 
 
 def test_without_ray_its_extra_is_named(folder: Path, u2cut: Command) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from u2cut.batch.job import Description, JobFolder
 from u2cut.batch.journal import Line
-from u2cut.batch.work import Worker
+from u2cut.batch.work import Worker, do_shard
 from u2cut.errors import DeviceError, MissingDependencyError, U2cutError
 from u2cut.options import RunOptions
 
@@ -34,12 +34,9 @@ class _Hand:
     def do(self, number: int) -> "list[Line] | tuple[str, str]":
         """Do a shard; return its records, or the kind and text of what stops the work."""
         try:
-            jobs = list(self._job.shard(number))
-            records = list(self._worker.records(jobs))
-            self._job.finish(number, records, self._description)
+            return do_shard(self._job, number, self._worker, self._description)
         except U2cutError as e:
             return type(e).__name__, str(e)
-        return records
 
 
 def work_on_ray(

@@ -2,6 +2,7 @@
 
     job.json                the options, u2cut's version, the weights' SHA-256; written last
     shards/000000.jsonl.gz  inputs and outputs, about a thousand
+    part/000000.jsonl.gz    the shard's journal so far, now and then
     done/000000.jsonl.gz    the shard's journal; written when all of the shard is done
 
 The folder may be an object store's. There is no other state: a shard without a journal is done
@@ -102,6 +103,7 @@ class JobFolder:
     def __init__(self, place: str) -> None:
         self.place = place.rstrip("/") or "/"
         self._done = Existing(join(self.place, "done"))
+        self._begun = Existing(join(self.place, "part"))
 
     @classmethod
     def at(cls, path: str | Path) -> Self:
@@ -163,6 +165,23 @@ class JobFolder:
         """Tell whether a shard has its journal."""
         return self._journal(number) in self._done
 
+    def keep(self, number: int, records: list[Line]) -> None:
+        """Write what became of a shard's first photos, so that they aren't done again."""
+        Sink(overwrite=True).write(self._part(number), _packed(records))
+
+    def kept(self, number: int, jobs: list[Job]) -> list[Line]:
+        """Return what became of a shard's first photos, as far as ``keep`` wrote it down.
+
+        Args:
+            number: Of the shard.
+            jobs: Its photos.
+        """
+        if self._part(number) not in self._begun:
+            return []
+        records = list(_unpacked(self._part(number)))
+        same = [r.get("input") for r in records] == [j.source for j in jobs[: len(records)]]
+        return records if same else []
+
     def finish(self, number: int, records: Iterable[Line], description: Description) -> None:
         """Write a shard's journal: it is done.
 
@@ -185,6 +204,9 @@ class JobFolder:
 
     def _shard(self, number: int) -> str:
         return join(self.place, "shards", f"{number:06}.jsonl.gz")
+
+    def _part(self, number: int) -> str:
+        return join(self.place, "part", f"{number:06}.jsonl.gz")
 
     def _journal(self, number: int) -> str:
         return join(self.place, "done", f"{number:06}.jsonl.gz")

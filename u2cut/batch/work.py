@@ -23,6 +23,7 @@ from u2cut.errors import Interrupted, U2cutError, printable
 from u2cut.options import RunOptions
 from u2cut.weights.notes import hash_file
 
+KEPT_EVERY: Final = 100  # photos, after which what is done of a shard is written down
 _LAST_WAIT: Final = 10.0  # seconds for the process to end
 _DEADLY: Final = "the process that reads it is killed by it, or runs out of memory"
 
@@ -129,6 +130,22 @@ def _serve(pipe: Connection, description: Description, run_options: RunOptions) 
             pipe.send(type(e)(str(e)))
 
 
+def do_shard(job: JobFolder, number: int, worker: Worker, description: Description) -> list[Line]:
+    """Do what is left of a shard, and write its journal; return all of its records.
+
+    Raises:
+        U2cutError: The work can't go on.
+    """
+    jobs = list(job.shard(number))
+    records = job.kept(number, jobs)
+    for first in range(len(records), len(jobs), KEPT_EVERY):
+        records += worker.records(jobs[first : first + KEPT_EVERY])
+        if len(records) < len(jobs):
+            job.keep(number, records)
+    job.finish(number, records, description)
+    return records
+
+
 def work(
     job: JobFolder,
     numbers: range,
@@ -153,14 +170,13 @@ def work(
     worker = Worker(description, options)
     try:
         for number in numbers:
-            jobs = list(job.shard(number)) if not job.is_done(number) else []
-            if jobs:
-                records = list(worker.records(jobs))
-                job.finish(number, records, description)
-                yield records
+            if not job.is_done(number):
+                yield do_shard(job, number, worker, description)
             report()
     except KeyboardInterrupt:
-        raise Interrupted("stopped; finished shards are kept, a begun one is done again") from None
+        raise Interrupted(
+            "stopped; what is done is kept, but for the last hundred photos"
+        ) from None
     finally:
         worker.close()
 

@@ -71,6 +71,29 @@ def test_a_job_does_what_remove_does(folder: Path, u2cut: Command) -> None:
     assert "JPEG" in said["reasons"][0]["error"]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_inventory_names_the_photos(
+    store: Store, u2cut: Command, tmp_path: Path, packed: bool
+) -> None:
+    for number, key in enumerate(("in/a b.jpg", "in/deep/c.jpg")):
+        store.objects["shop", key] = jpeg(number)
+    lines = '"shop","in/a+b.jpg","100"\n"shop","in/deep/c.jpg","100"\n"shop","in/readme.txt","9"\n'
+    lines += '"shop","../evil.jpg","1"\n'
+    path = tmp_path / ("list.csv.gz" if packed else "list.csv")
+    path.write_bytes(gzip.compress(lines.encode()) if packed else lines.encode())
+    words = ("manifest", "--inventory", path, "-o", "job", "--to", "s3://shop/cut/", *NETWORK)
+    made = u2cut(*words)
+    assert made.returncode == 0, made.stderr
+    assert not [key for _, key in store.asked if key.startswith("in/")]
+    assert u2cut("work", "job").returncode == 0
+    cut = [key for key in store.keys("shop") if key.startswith("cut/")]
+    assert cut == ["cut/in/a b.png", "cut/in/deep/c.png"]
+    path.write_bytes(b"one\n")
+    broken = u2cut(*words[:4], "other", *words[5:])
+    assert broken.returncode == 3
+    assert str(path).encode() in broken.stderr
+
+
 def test_what_is_done_is_passed_over(folder: Path, u2cut: Command) -> None:
     u2cut("manifest", "in", "-o", "job", "--to", "cut/", *NETWORK, "--shard-size", "3")
     u2cut("work", "job", "--shards", "0")

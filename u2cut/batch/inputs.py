@@ -1,12 +1,18 @@
 """Finding the photos: files, folders, patterns and lists, in the order in which they are named."""
 
 import contextlib
+import csv
 import fnmatch
 import glob
+import gzip
+import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import IO
+from urllib.parse import unquote_plus
 
 from u2cut.console import NOTICE, logger
 from u2cut.errors import InputError, printable
@@ -36,6 +42,7 @@ def find_sources(
     *,
     output: str | None,
     unlisted: Callable[[str], None] = lambda folder: None,
+    more: Iterable[Source] = (),
 ) -> Iterator[Source]:
     """Go through the inputs; a million of them need no more memory than one folder's names.
 
@@ -47,11 +54,38 @@ def find_sources(
         options: How they are found.
         output: Where results go; None for beside their inputs.
         unlisted: Called with each folder that can't be listed.
+        more: Photos that were found elsewhere, to come last.
 
     Raises:
         InputError: The list can't be read.
     """
-    return _Finder(inputs, options, output, unlisted).all()
+    return chain(_Finder(inputs, options, output, unlisted).all(), more)
+
+
+def inventory(path: str) -> Iterator[Source]:
+    """Read the photos of an inventory: bucket and key in each line, as S3 writes them.
+
+    Args:
+        path: A CSV file, or its address; gzipped if its name ends in .gz. Keys are percent-encoded.
+
+    Raises:
+        InputError: It can't be read, or isn't an inventory.
+    """
+    try:
+        file: IO[bytes] = io.BytesIO(read(path))
+    except InputError as e:
+        raise InputError(str(e), path=path) from e
+    if path.endswith(".gz"):
+        file = gzip.GzipFile(fileobj=file)
+    try:
+        for row in csv.reader(io.TextIOWrapper(file, "utf-8", newline="")):
+            if len(row) < 2:
+                raise InputError("no inventory: lines hold bucket and key", path=path)
+            key = unquote_plus(row[1])
+            if _is_photo(key) and not {"", ".", ".."} & set(key.split("/")):
+                yield Source(f"s3://{row[0]}/{key}", key)
+    except (OSError, EOFError, ValueError, csv.Error) as e:
+        raise InputError(f"isn't a CSV file ({e})", path=path) from e
 
 
 class _Finder:

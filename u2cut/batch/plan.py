@@ -6,7 +6,7 @@ an unnamed temporary file.
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -98,6 +98,7 @@ def plan(
     *,
     label: str,
     is_finished: Callable[[str, str], bool] = lambda source, target: False,
+    more: Iterable[Source] = (),
 ) -> Plan:
     """Pair every input with its output.
 
@@ -107,13 +108,14 @@ def plan(
         output: Where results go.
         label: Goes into the names of outputs beside their inputs: ``a.LABEL.png``.
         is_finished: Tells of an input and its output that they are done: they are left out.
+        more: Photos that were found elsewhere.
 
     Raises:
         UsageError: Options contradict each other.
         InputError: There is nothing to do, or the list can't be read.
         OutputError: An output exists, is an input, or belongs to two inputs.
     """
-    if not inputs and options.from_file is None:
+    if not (inputs or options.from_file or more):
         raise UsageError("no input: name photos, folders, '-' for stdin, or --from-file LIST")
     if "" in inputs:
         raise UsageError("an input's name is empty; is a variable unset?")
@@ -122,7 +124,7 @@ def plan(
         raise UsageError("stdin can be read only once, but it is named twice")
     planned = Plan()
     try:
-        _Planner(inputs, options, output, label, planned, is_finished).fill()
+        _Planner(inputs, options, output, label, planned, is_finished).fill(more)
         if not len(planned) and not planned.finished:
             where = ", ".join(map(printable, inputs)) or printable(options.from_file)
             raise InputError(
@@ -226,9 +228,13 @@ class _Planner:
             )
         return True
 
-    def fill(self) -> None:
+    def fill(self, more: Iterable[Source]) -> None:
         sources = find_sources(
-            self.inputs, self.options, output=self.output.output, unlisted=self._count_unlisted
+            self.inputs,
+            self.options,
+            output=self.output.output,
+            unlisted=self._count_unlisted,
+            more=more,
         )
         for source in sources:
             self._add(source)

@@ -52,6 +52,14 @@ def manifest(
     to: Annotated[
         str | None, typer.Option(metavar="OUT", help="Folder or address of the results.")
     ] = None,
+    inventory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CSV",
+            help="Take the photos from an S3 inventory (CSV, also .gz).",
+            show_default="none",
+        ),
+    ] = None,
     shard_size: Annotated[int, typer.Option(min=1, metavar="N", help="Photos in a shard.")] = 1000,
 ) -> None:
     """Divide photos into shards for many machines.
@@ -62,6 +70,7 @@ def manifest(
     console.configure_logging()
     if job is None or to is None:
         raise UsageError("say where the job goes with -o JOB, and its results with --to OUT")
+    from u2cut.batch.inputs import inventory as photos_of
     from u2cut.batch.job import Description, JobFolder, plain
     from u2cut.batch.plan import plan
     from u2cut.batch.work import hash_of
@@ -76,7 +85,9 @@ def manifest(
     folder = JobFolder.at(job)
     folder.refuse_existing()
     weights = hash_of(draft)
-    with plan(tuple(inputs or ()), options.input, options.output, label="cutout") as jobs:
+    found = photos_of(inventory) if inventory else ()
+    words = tuple(inputs or ())
+    with plan(words, options.input, options.output, label="cutout", more=found) as jobs:
         check_formats(jobs, options)
         shards = folder.fill(jobs, shard_size)
         # A shard that is begun again replaces what it wrote before.

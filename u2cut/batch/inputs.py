@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import IO
 from urllib.parse import unquote_plus
 
 from u2cut.console import NOTICE, logger
@@ -72,7 +71,7 @@ def inventory(path: str) -> Iterator[Source]:
         InputError: It can't be read, or isn't an inventory.
     """
     try:
-        file: IO[bytes] = io.BytesIO(read(path))
+        file: io.BufferedIOBase = io.BytesIO(read(path))
     except InputError as e:
         raise InputError(str(e), path=path) from e
     if path.endswith(".gz"):

@@ -71,7 +71,7 @@ def inventory(path: str) -> Iterator[Source]:
         InputError: It can't be read, or isn't an inventory.
     """
     try:
-        file: io.BufferedIOBase = io.BytesIO(read(path))
+        file: io.BytesIO | gzip.GzipFile = io.BytesIO(read(path))
     except InputError as e:
         raise InputError(str(e), path=path) from e
     if path.endswith(".gz"):

@@ -22,6 +22,7 @@ class Network:
 
     def __init__(self, fused: np.ndarray | None = None, views: Sequence[np.ndarray] = ()) -> None:
         self._fused, self._views = fused, views
+        self.doubt = 1.0
         self.shapes: list[tuple[int, ...]] = []
 
     def fused_map(self, image: np.ndarray) -> np.ndarray:
@@ -220,3 +221,14 @@ def test_a_cutout_that_is_cut_out_again_stays_as_it_is() -> None:
 def test_what_is_no_background_is_refused(background: object) -> None:
     with pytest.raises(UsageError):
         cutout_of().composite(background)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("matting", list(Matting))
+def test_a_network_that_is_unsure_by_nature_is_trusted_more(matting: Matting) -> None:
+    options = RenderOptions(edge=EdgeOptions(matting=matting, zoom=False))
+    sure = []
+    for doubt in (1.0, 0.5):
+        network = Network(views=(_vague(), _vague()))
+        network.doubt = doubt
+        sure.append(Cutout(Frame(disc_photo()), _vague(), options, network).confidence)
+    assert sure[0] < sure[1]

@@ -23,7 +23,13 @@ T = TypeVar("T", np.uint8, np.float32)
 
 
 class Network(Protocol):
-    """A predictor of fused maps of photos, RGB (H, W, 3) uint8: a ``Predictor``."""
+    """A predictor of fused maps of photos, RGB (H, W, 3) uint8: a ``Predictor``.
+
+    Attributes:
+        doubt: How much of its uncertainty is error (``saliency.confidence``).
+    """
+
+    doubt: float
 
     def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the fused map, (S, S) float32."""
@@ -78,15 +84,17 @@ class Cutout:
         if first is None or int(np.ptp(self._seen.image)) <= 2:
             return None, 0.0  # an even picture has no subject, whatever the network answers
         image, method = self._seen.for_network, self._options.edge.matting
+        doubt = self._network.doubt
         if method is Matting.BEST:
             views = [first, *map(maps.to_saliency, self._network.views(image))]
             chosen = maps.surest([view for view in views if view is not None])
-            return chosen, maps.confidence(chosen, [view for view in views if view is not chosen])
+            others = [view for view in views if view is not chosen]
+            return chosen, maps.confidence(chosen, others, doubt=doubt)
         if method is Matting.FAST and maps.deserves_second_view(first):
             second = maps.to_saliency(self._network.second_view(image))
             if second is not None and maps.is_better_view(second, first):
-                return second, maps.confidence(second)
-        return first, maps.confidence(first)
+                return second, maps.confidence(second, doubt=doubt)
+        return first, maps.confidence(first, doubt=doubt)
 
     @cached_property
     def _map(self) -> NDArray[np.float32] | None:

@@ -170,7 +170,10 @@ _VIEWS: Final = (3.16, -4.58, -2.70)
 
 
 def confidence(
-    chosen: NDArray[np.float32], others: Sequence[NDArray[np.float32] | None] = ()
+    chosen: NDArray[np.float32],
+    others: Sequence[NDArray[np.float32] | None] = (),
+    *,
+    doubt: float = 1.0,
 ) -> float:
     """Return how good a map probably is: its expected IoU with the truth, in [0, 1].
 
@@ -179,8 +182,9 @@ def confidence(
     Args:
         chosen: The saliency map, (s, s) float32 in [0, 1].
         others: The other views' maps, of any sizes; None for one without a subject.
+        doubt: How much of this network's uncertainty is error, against the authors' networks.
     """
-    unsure = math.sqrt(min(uncertainty(chosen), 1.0))
+    unsure = math.sqrt(min(doubt * uncertainty(chosen), 1.0))
     if not others:
         constant, per_doubt = _ONE_VIEW
         return _logistic(constant + per_doubt * unsure)

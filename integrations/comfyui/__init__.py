@@ -36,7 +36,9 @@ class RemoveBackground(io.ComfyNode):
             inputs=[
                 io.Image.Input("image"),
                 io.Combo.Input("matting", options=["fast", "best", "none"], default="fast"),
-                io.Combo.Input("model", options=["auto", "u2net", "lite", "u2netp"], default="auto"),
+                io.Combo.Input(
+                    "model", options=["auto", "u2net", "lite", "u2netp"], default="auto"
+                ),
                 io.Boolean.Input("largest", default=False, tooltip="Keep the main subject only."),
             ],
             outputs=[io.Image.Output(display_name="image"), io.Mask.Output(display_name="mask")],

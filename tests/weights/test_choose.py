@@ -51,3 +51,7 @@ def test_a_local_file_that_says_nothing_is_for_320(tmp_path):
 def test_a_missing_local_file_is_an_error(tmp_path):
     with pytest.raises(WeightsError, match=r"missing\.pth: No such file"):
         local(tmp_path / "missing.pth")
+
+
+def test_the_doubt_of_a_network_goes_with_it() -> None:
+    assert find("lite").doubt == registry.spec("lite").doubt < find("u2netp").doubt == 1

@@ -54,7 +54,7 @@ class Predictor:
 
     def __init__(self, options: NetworkOptions, *, quiet: bool = False) -> None:
         found = find_weights(options, quiet=quiet)
-        self.model = found.name
+        self.model, self.doubt = found.name, found.doubt
         self.size = options.size or found.input_size
         self._batch_size = options.batch_size
         self._turns = threading.Semaphore(0)

@@ -25,11 +25,13 @@ class LocalWeights:
         name: Name in the registry, or the file's own.
         path: The file; an ONNX file's converted copy in the cache.
         input_size: Side of the square that the network sees, in pixels.
+        doubt: See ``registry.WeightSpec``.
     """
 
     name: str
     path: Path
     input_size: int
+    doubt: float = 1.0
 
 
 RUN_WEIGHTS: Final = "model.safetensors"  # what a training run keeps
@@ -80,7 +82,7 @@ def find(name: str, *, offline: bool = False, quiet: bool = False) -> LocalWeigh
         return _find_best(offline=offline, quiet=quiet)
     spec = registry.spec(name)
     path = find_here(spec) or _fetched(spec, offline=offline, quiet=quiet)
-    return LocalWeights(spec.name, path, spec.input_size)
+    return _known(spec, path)
 
 
 def find_here(spec: registry.WeightSpec) -> Path | None:
@@ -123,7 +125,7 @@ def download_from(name: str, *, kind: str | None = None, quiet: bool = False) ->
     path = _cached(spec) or _fetched(
         spec, offline=_offline_by_environment(), quiet=quiet, kind=kind
     )
-    return LocalWeights(spec.name, path, spec.input_size)
+    return _known(spec, path)
 
 
 def bring_in(file: Path, name: str | None = None) -> LocalWeights:
@@ -195,15 +197,19 @@ def _bring_in_known(file: Path, known: Iterable[registry.WeightSpec]) -> LocalWe
     for spec in known:
         if spec.name in registry.BUNDLED and digest == registry.bundled_sha256(spec.name):
             logger.log(NOTICE, "%s ships with u2cut: there is nothing to import", spec.name)
-            return LocalWeights(spec.name, registry.bundled_path(spec.name), spec.input_size)
+            return _known(spec, registry.bundled_path(spec.name))
         for form in spec.forms:
             if form.sha256 == digest:
-                return LocalWeights(spec.name, cache.copy_in(form, file), spec.input_size)
+                return _known(spec, cache.copy_in(form, file))
     raise WeightsError(
         f"not one of {', '.join(spec.name for spec in known)}; its SHA-256 is {digest}",
         path=file,
         remedy="weights of your own need no import: --weights FILE",
     )
+
+
+def _known(spec: registry.WeightSpec, path: Path) -> LocalWeights:
+    return LocalWeights(spec.name, path, spec.input_size, spec.doubt)
 
 
 def _require_file(path: Path) -> None:

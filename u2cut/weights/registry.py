@@ -90,6 +90,7 @@ class WeightSpec:
         licence: SPDX identifier.
         input_size: Side of the square that the network sees, in pixels.
         source: Who made it.
+        doubt: How much of its maps' uncertainty is error, against the authors' networks.
     """
 
     name: str
@@ -98,6 +99,7 @@ class WeightSpec:
     licence: str
     input_size: int
     source: str
+    doubt: float = 1.0
 
     @property
     def size(self) -> int | None:
@@ -180,6 +182,7 @@ KNOWN = {
             licence="Apache-2.0",
             input_size=DEFAULT_INPUT_SIZE,
             source="u2cut (weights/lite.md)",
+            doubt=0.5,  # benchmarks/README.md, "Confidence"
         ),
         WeightSpec(
             name="u2net_human_seg",

@@ -195,3 +195,10 @@ def printable(text: object) -> str:
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii")
         for c in str(text)
     )
+
+
+def error_of(code: int, text: str) -> U2cutError:
+    """Return the error that another process told of, by its exit code."""
+    kinds = (UsageError, InputError, OutputError, WeightsError, DeviceError, DataError)
+    kind: type[U2cutError] = next((k for k in kinds if k.exit_code == code), U2cutError)
+    return kind(text)

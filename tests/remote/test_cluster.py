@@ -95,6 +95,14 @@ def test_a_driver_that_is_killed_starts_again(job: Path, cluster: Any) -> None:
     check(job)
 
 
+def test_a_node_with_other_weights_is_refused(job: Path, cluster: Any) -> None:
+    path = job / "job/job.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"weights": "another"}))
+    process = start(job, cluster)
+    assert process.wait(WAIT) == 3, (job / "said").read_text()
+    assert not (job / "cut").exists()
+
+
 def test_what_has_no_room_is_refused(job: Path, cluster: Any) -> None:
     words = ("work", "job", "--on", "ray", "--address", cluster.address, "--gpus", "1")
     done = subprocess.run([sys.executable, "-m", "u2cut", *words], cwd=job, capture_output=True)

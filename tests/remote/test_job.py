@@ -227,6 +227,21 @@ def test_what_is_done_of_a_shard_is_not_done_again(
     assert len(records(folder / "job")) == 11
 
 
+def test_what_stops_all_photos_stops_the_work(folder: Path, u2cut: Command) -> None:
+    """An engine that isn't installed on this machine: no photo is to blame."""
+    words = ("--model", "u2netp", "--offline", "--size", "64", "--engine", "openvino")
+    u2cut("manifest", "in", "-o", "job", "--to", "cut/", *words)
+    (folder / "openvino.py").write_text("raise ImportError")
+    done = subprocess.run(
+        [sys.executable, "-m", "u2cut", "work", "job"], cwd=folder, capture_output=True,
+        env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{Path(__file__).parents[2]}"},
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 6, done.stderr
+    assert b"u2cut[openvino]" in done.stderr
+    assert not (folder / "job/done").exists()
+
+
 def test_without_ray_its_extra_is_named(folder: Path, u2cut: Command) -> None:
     u2cut("manifest", "in", "-o", "job", "--to", "cut/", *NETWORK)
     (folder / "ray.py").write_text("raise ImportError")

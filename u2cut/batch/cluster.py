@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from u2cut.batch.job import Description, JobFolder
 from u2cut.batch.journal import Line
-from u2cut.batch.work import Worker, do_shard
-from u2cut.errors import DeviceError, MissingDependencyError, U2cutError
+from u2cut.batch.work import Worker, do_shard, refuse_other
+from u2cut.errors import DeviceError, MissingDependencyError, U2cutError, error_of
 from u2cut.options import RunOptions
 
 _MOST_LOSSES: Final = 5  # of the workers of one shard, and it isn't the nodes
@@ -26,17 +26,21 @@ class _Hand:
     def __init__(self, place: str, description: dict[str, Any], run: dict[str, Any]) -> None:
         self._job, self._description = JobFolder(place), Description(**description)
         self._worker = Worker(self._description, RunOptions(**run))
+        self._checked = False
 
     def ready(self) -> bool:
         """Answer, once it has been placed."""
         return True
 
-    def do(self, number: int) -> "list[Line] | tuple[str, str]":
-        """Do a shard; return its records, or the kind and text of what stops the work."""
+    def do(self, number: int) -> "list[Line] | tuple[int, str]":
+        """Do a shard; return its records, or the exit code and text of what stops the work."""
         try:
+            if not self._checked:
+                refuse_other(self._job, self._description)
+                self._checked = True
             return do_shard(self._job, number, self._worker, self._description)
         except U2cutError as e:
-            return type(e).__name__, str(e)
+            return int(e.exit_code), str(e)
 
 
 def work_on_ray(
@@ -51,7 +55,7 @@ def work_on_ray(
 ) -> Iterator[list[Line]]:
     """Do shards of a job on a cluster, those that aren't done; yield each one's records.
 
-    A worker whose node is lost costs what it had done of its shard: another one does it again.
+    A worker whose node is lost costs what it did since it wrote down its shard's journal last.
 
     Args:
         job: Its folder, which every node can reach.
@@ -65,6 +69,7 @@ def work_on_ray(
     Raises:
         MissingDependencyError: Ray isn't installed.
         DeviceError: The cluster can't be reached, or has no room for a worker.
+        InputError: A node has another u2cut, or other weights.
         U2cutError: The work can't go on.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -146,17 +151,10 @@ class _Crew:
                 continue
             if number is not None:
                 if isinstance(records, tuple):
-                    raise _error(*records)
+                    raise error_of(*records)
                 report()
                 yield records
             if left:
                 number = left.popleft()
                 self._waiting[worker.do.remote(number)] = (worker, number)
                 busy += 1
-
-
-def _error(kind: str, text: str) -> U2cutError:
-    """Return a worker's error as its own kind."""
-    import u2cut.errors
-
-    return getattr(u2cut.errors, kind, U2cutError)(text)

@@ -142,8 +142,11 @@ class _Finder:
             empty = False
             yield Source(found, relative)
         if empty:
-            inside = "" if self.options.recursive else "; --recursive goes into folders inside"
-            logger.warning("%s: no photos there%s", printable(address), inside)
+            self._warn_of_empty(address)
+
+    def _warn_of_empty(self, folder: str) -> None:
+        inside = "" if self.options.recursive else "; --recursive goes into folders inside"
+        logger.warning("%s: no photos in this folder%s", printable(folder), inside)
 
     def _wanted(self, root: str, pattern: str | None) -> Callable[[str], bool]:
         """Return what tells the photos of a run among all addresses under a folder."""
@@ -171,8 +174,7 @@ class _Finder:
                 empty = False
                 yield source
             if empty:
-                inside = "" if self.options.recursive else "; --recursive goes into folders inside"
-                logger.warning("%s: no photos in this folder%s", printable(text), inside)
+                self._warn_of_empty(text)
         else:
             yield Source(text, os.path.basename(text))
 

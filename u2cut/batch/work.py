@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Final
 
 from u2cut.batch.job import Description, JobFolder, refuse_other_version
@@ -19,7 +20,7 @@ from u2cut.batch.result import Result
 from u2cut.batch.run import run
 from u2cut.console import logger
 from u2cut.engines.predictor import Predictor, find_weights
-from u2cut.errors import Interrupted, U2cutError, printable
+from u2cut.errors import Interrupted, U2cutError, error_of, printable
 from u2cut.options import RunOptions
 from u2cut.weights.notes import hash_file
 
@@ -70,11 +71,11 @@ class Worker:
         pipe = self._started()
         try:
             pipe.send([(job.source, job.target) for job in jobs])
-            answer: list[Line] | U2cutError = pipe.recv()
+            answer: list[Line] | tuple[int, str] = pipe.recv()
         except (EOFError, OSError) as e:
             raise _Died from e
-        if isinstance(answer, U2cutError):
-            raise answer
+        if isinstance(answer, tuple):
+            raise error_of(*answer)
         return answer
 
     def _started(self) -> Connection:
@@ -105,7 +106,8 @@ def _serve(pipe: Connection, description: Description, run_options: RunOptions) 
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     console.configure_logging(quiet=run_options.quiet, verbose=run_options.verbose)
-    os.chdir(description.folder) if os.path.isdir(description.folder) else None  # noqa: PTH112
+    if Path(description.folder).is_dir():  # relative names start there
+        os.chdir(description.folder)
     predictor: Predictor | None = None
     while True:
         try:
@@ -127,7 +129,7 @@ def _serve(pipe: Connection, description: Description, run_options: RunOptions) 
                 )
             pipe.send(records)
         except U2cutError as e:
-            pipe.send(type(e)(str(e)))
+            pipe.send((int(e.exit_code), str(e)))
 
 
 def do_shard(job: JobFolder, number: int, worker: Worker, description: Description) -> list[Line]:
@@ -166,7 +168,7 @@ def work(
         U2cutError: The work can't go on.
     """
     description = job.description()
-    refuse_other_version(job, description, hash_of(description))
+    refuse_other(job, description)
     worker = Worker(description, options)
     try:
         for number in numbers:
@@ -179,6 +181,16 @@ def work(
         ) from None
     finally:
         worker.close()
+
+
+def refuse_other(job: JobFolder, description: Description) -> None:
+    """Make sure that this machine's u2cut and weights are the job's.
+
+    Raises:
+        InputError: They are others.
+        WeightsError: There are none.
+    """
+    refuse_other_version(job, description, hash_of(description))
 
 
 def hash_of(description: Description) -> str:

@@ -86,9 +86,8 @@ def work(
 ) -> None:
     """Cut out shards of a job that 'u2cut manifest' has written.
 
-    Passes over shards that are done. A shard counts as done when its journal is there, which is
-    written last: one that was broken off is done again. A photo that brings down its process
-    fails alone.
+    Passes over shards that are done, and goes on with one that was broken off. A photo that brings
+    down its process fails alone.
     """
     if on is None and (address or workers or gpus):
         raise UsageError("--address, --workers and --gpus are about a cluster: add --on ray")

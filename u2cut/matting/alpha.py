@@ -1,16 +1,17 @@
 """From a coarse saliency map to an alpha matte at the photo's resolution.
 
-The map says where the subject is, the photo where its edge runs. Local colour models learn from
-the pixels that the map is sure of and decide on those it isn't (`colour`), within what the map
-reaches nearby (`trimap.read_prior`); where it wavers over a region, the colours of the whole
-subject and of the whole background have their say. A map's outline is often beside the subject's,
-so the models learn again, each time from the round before: many times on a tiny copy of the photo
-and once on a small one, where a guided filter turns the result into local functions of colour.
-These are applied to the photo itself, strip by strip, wherever alpha isn't sure.
+The map says where the subject is, the photo where its edge runs. On a small copy of the photo,
+what the map leaves open is decided by the colours of the whole subject and of the whole
+background; then local colour models learn from the pixels that the map is sure of, and vote on
+those it isn't (`colour`), within what the map reaches nearby (`trimap.read_prior`). A guided filter
+turns the vote into local functions of colour. These are applied to the photo itself, strip by
+strip, wherever alpha isn't sure.
+
+Networks draw outlines within a pixel of the map, so the models learn once: learning again from
+their own results only moved right edges (benchmarks/README.md).
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import cv2
@@ -19,39 +20,16 @@ from numpy.typing import NDArray
 
 from u2cut.matting.colour import recognise, separate
 from u2cut.matting.guided import Array, apply, guided_filter, lerp_rows, pixel_centres, resize
-from u2cut.matting.trimap import SURE, Prior, greyness, read_prior
+from u2cut.matting.trimap import SURE, Prior, read_prior
 
 Method = Literal["fast", "best", "none"]
 
 _STRIP: Final = 128  # rows at a time at full resolution
-_GUIDE: Final = 3.2  # radius of the guided filter
+_GUIDE: Final = 2.4  # radius of the guided filter, in units of doubt
 _EPSILON: Final = 1e-5  # its variance of colour
-_REGION: Final = 8  # radius within which a grey map is a region, no edge
-_HAZE: Final = 0.05  # what is this near to 0 or 1 becomes 0 or 1
-_TINY: Final = 40_000  # pixels of the copy on which the models learn again and again
-_MODELS: Final = (6.4, 12.8, 51.2)  # radii of the colour models there, in units of doubt
-_LAST_MODELS: Final = (6.4, 51.2)  # those on the small copy
-_STEP: Final = 1 / 3  # how far a round moves from the one before
-_MEMORY: Final = 0.5  # share of the map in what the models learn from after the first round
-
-
-@dataclass(frozen=True, slots=True)
-class _Effort:
-    """The effort of a method.
-
-    Attributes:
-        learning: Rounds on the tiny copy.
-        pixels: At most so many in the small copy.
-    """
-
-    learning: int
-    pixels: int
-
-
-_EFFORTS: Final = {
-    "fast": _Effort(6, 700_000),
-    "best": _Effort(8, 2_500_000),
-}
+_HAZE: Final = 0.06  # what is this near to 0 or 1 becomes 0 or 1
+_MODELS: Final = (4.0, 51.2)  # radii of the colour models, in units of doubt
+_PIXELS: Final = {"fast": 300_000, "best": 2_500_000}  # at most so many in the small copy
 
 
 class _ScaledPrior:
@@ -110,7 +88,7 @@ def alpha_matte(
     window = _window(prior.alpha, shape)
     if window is not None:
         scaled = _ScaledPrior(prior, shape, window)
-        _refine(image[window], scaled, _EFFORTS[method], alpha[window])
+        _refine(image[window], scaled, _PIXELS[method], alpha[window])
     return alpha
 
 
@@ -133,64 +111,22 @@ def _window(saliency: Array, shape: tuple[int, int]) -> tuple[slice, slice] | No
     return slices[0], slices[1]
 
 
-class _Copy:
-    """A small copy of the photo, and what the map says there.
-
-    Attributes:
-        bounds: The map's, (h, w).
-        map: The map, its doubtful regions decided by their colours, (h, w) in [0, 1].
-    """
-
-    def __init__(self, photo: NDArray[np.uint8], prior: _ScaledPrior, pixels: int) -> None:
-        height, width = photo.shape[:2]
-        scale = min(1.0, math.sqrt(pixels / (height * width)))
-        shape = max(1, round(height * scale)), max(1, round(width * scale))
-        self.bounds = prior.at(shape)
-        self._colours = _shrink(photo, shape)
-        self._unit = max(prior.pitch * scale, max(shape) / 320)
-        doubt = greyness(self.bounds.alpha, self._radius(_REGION))
-        self.map = recognise(self._colours, self.bounds.alpha, doubt)
-
-    def learn(self, estimate: Array, models: tuple[float, ...], step: float) -> Array:
-        """Let colour models learn from an estimate, and fit functions of colour to their vote.
-
-        Pixels on which the estimate departs from the map are poor examples for either side: where
-        the colours contradict the map, the models shall not confirm themselves.
-
-        Args:
-            estimate: What alpha is taken to be, (h, w) in [0, 1].
-            models: Radii of the colour models, in units of doubt.
-            step: How far to move from the estimate to the vote, in (0, 1].
-
-        Returns:
-            Coefficients, (h, w, 4).
-        """
-        examples = estimate + np.float32(_MEMORY) * (self.map - estimate)
-        vote = separate(self._colours, estimate, examples, tuple(self._radius(m) for m in models))
-        target = np.clip(
-            estimate + np.float32(step) * (vote - estimate), self.bounds.floor, self.bounds.ceiling
-        )
-        return guided_filter(self._colours, target, self._radius(_GUIDE), _EPSILON)
-
-    def see(self, coefficients: Array) -> Array:
-        """Return alpha as the functions of colour have it, (h, w) in [0, 1]."""
-        return np.clip(apply(coefficients, self._colours), 0, 1)
-
-    def _radius(self, factor: float) -> int:
-        return max(1, round(float(self._unit * factor)))
+def _refine(photo: NDArray[np.uint8], prior: _ScaledPrior, pixels: int, out: Array) -> None:
+    """Write the window's alpha to ``out``, (h, w), deciding on a copy of at most ``pixels``."""
+    height, width = photo.shape[:2]
+    scale = min(1.0, math.sqrt(pixels / (height * width)))
+    shape = max(1, round(height * scale)), max(1, round(width * scale))
+    unit = max(prior.pitch * scale, max(shape) / 320)
+    bounds, colours = prior.at(shape), _shrink(photo, shape)
+    known = np.clip(recognise(colours, bounds.alpha), bounds.floor, bounds.ceiling)
+    vote = separate(colours, known, tuple(_radius(model, unit) for model in _MODELS))
+    target = np.clip(vote, bounds.floor, bounds.ceiling)
+    fit = guided_filter(colours, target, _radius(_GUIDE, unit), _EPSILON)
+    _render(photo, fit, bounds, out)
 
 
-def _refine(photo: NDArray[np.uint8], prior: _ScaledPrior, effort: _Effort, out: Array) -> None:
-    """Write the window's alpha to ``out``, (h, w)."""
-    tiny = _Copy(photo, prior, _TINY)
-    estimate = tiny.map
-    for done in range(effort.learning):
-        estimate = tiny.see(tiny.learn(estimate, _MODELS, _STEP if done else 1))
-    small = _Copy(photo, prior, effort.pixels)
-    estimate = np.clip(
-        resize(estimate, small.bounds.alpha.shape), small.bounds.floor, small.bounds.ceiling
-    )
-    _render(photo, small.learn(estimate, _LAST_MODELS, 1), small.bounds, out)
+def _radius(factor: float, unit: float) -> int:
+    return max(1, round(factor * unit))
 
 
 def _shrink(photo: NDArray[np.uint8], shape: tuple[int, int]) -> Array:

@@ -7,30 +7,30 @@ from numpy.typing import NDArray
 
 from u2cut.matting.guided import Array, apply, box_mean, products, resize, solve
 
-_TRUST: Final = 0.07  # weight of the prior's vote beside those of the models, each at most 1
+_TRUST: Final = 0.1  # weight of the prior's vote beside those of the models, each at most 1
 _PURITY: Final = 4  # a pixel is an example only if this sure: 0.9 counts as 0.66
 _ENOUGH: Final = 0.02  # share of each side in a window below which a model loses weight
-_CAUTION: Final = 6  # exponent that mutes models whose sides look alike
-_SURELY: Final = 8  # as _PURITY, for the colours of a whole side
+_CAUTION: Final = 14  # exponent that mutes models whose sides look alike
+_SURELY: Final = 16  # as _PURITY, for the colours of a whole side
 _CELLS: Final = 20  # of colour along each channel
 _RARE: Final = np.float32(1e-5)  # share of a side that makes a colour known
 _EPSILON: Final = 1e-5  # variance of sensor noise, (1/316)²
-_SAMPLES: Final = 8  # a window's radius in samples: larger windows skip pixels
+_SAMPLES: Final = 4  # a window's radius in samples: larger windows skip pixels
 
 
-def separate(colours: Array, prior: Array, examples: Array, radii: tuple[int, ...]) -> Array:
+def separate(colours: Array, prior: Array, radii: tuple[int, ...]) -> Array:
     """Let local colour models vote on each pixel's alpha, the prior among them.
 
     Args:
         colours: RGB around zero, (h, w, 3).
-        prior: The estimate so far, (h, w) in [0, 1].
-        examples: Where this is near to 1 or 0, the models learn what the sides look like, (h, w).
+        prior: The estimate so far, (h, w) in [0, 1]; where it is near to 1 or 0, the models learn
+            what the sides look like.
         radii: Of the models' windows in pixels.
 
     Returns:
         (h, w) in [0, 1].
     """
-    subject, background = examples**_PURITY, (1 - examples) ** _PURITY
+    subject, background = prior**_PURITY, (1 - prior) ** _PURITY
     votes, weights = _TRUST * prior, np.full_like(prior, _TRUST)
     for radius in radii:
         fit, weight = discriminant(colours, subject, background, radius)
@@ -41,8 +41,8 @@ def separate(colours: Array, prior: Array, examples: Array, radii: tuple[int, ..
     return votes / weights
 
 
-def recognise(colours: Array, prior: Array, doubt: Array) -> Array:
-    """Decide doubtful regions by the colours of the whole subject and the whole background.
+def recognise(colours: Array, prior: Array) -> Array:
+    """Decide what the prior leaves open by the colours of the whole subject and background.
 
     Each side's colours are counted in cells, where the prior is sure (the histograms of Boykov
     and Jolly, "Interactive Graph Cuts", ICCV 2001).
@@ -50,7 +50,6 @@ def recognise(colours: Array, prior: Array, doubt: Array) -> Array:
     Args:
         colours: RGB around zero, (h, w, 3) in [-0.5, 0.5].
         prior: (h, w) in [0, 1].
-        doubt: How much the colours count, (h, w) in [0, 1].
 
     Returns:
         (h, w) in [0, 1].
@@ -63,6 +62,7 @@ def recognise(colours: Array, prior: Array, doubt: Array) -> Array:
         for side in (prior**_SURELY, (1 - prior) ** _SURELY)
     )
     vote = (subject + _RARE * prior) / (subject + background + _RARE)
+    doubt = 4 * prior * (1 - prior)
     return np.asarray(prior + doubt * np.abs(2 * vote - 1) * (vote - prior), np.float32)
 
 

@@ -17,7 +17,7 @@ SURE: Final = 0.01  # distance from 0 or 1 that leaves no doubt
 
 _REACH: Final = 1 / 20  # of the map's side: what is grey this far around is a region, no edge
 _DECISION: Final = 2
-_EDGE: Final = 0.055  # of the map's side: so far from the map's outline an edge may be
+_EDGE: Final = 0.035  # of the map's side: so far from the map's outline an edge may be
 _SAMPLES: Final = 320  # of the map's side, enough to find what it reaches
 _DENIED: Final = 0.15  # what the map gives less than this all around is no subject
 _HOLE: Final = 0.002  # of the map's area: a smaller hole may be the map's mistake

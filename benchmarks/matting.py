@@ -1,33 +1,42 @@
 """Compare u2cut's mattes with the plain map and with rembg's path (pymatting's closed form).
 
-    python benchmarks/matting.py FOLDER [--maps truth|dilated|eroded|holes|network] [--sheets DIR]
-    python benchmarks/matting.py --cutouts DIR --backgrounds DIR [--count 10] [--maps KIND]
+    python benchmarks/matting.py FOLDER [--cutouts DIR --backgrounds DIR] [--half tune|judge]
+                                 [--maps truth|dilated|eroded|holes|network] [--model NAME]
 
-FOLDER holds images/ and alphas/ with equal names. Cutouts (pictures with alpha) are laid over
-backgrounds, always the same ones. Without any of these, the photos in examples/ are cut with the
-bundled network and only timed, for there is no truth to hold them against. The band is where the
-truth is soft, and five pixels around. Peak memory is the process's: take one method with --only.
-Needs pymatting and scipy for rembg's row.
+FOLDER holds images/ and alphas/ with equal names: photos with a known alpha. With backgrounds,
+their subjects ("soft") and the cutouts ("hard") are laid over these too; the halves share no
+subject and no background. With --maps network each side does all it does: u2cut looks as often as
+its method has it, rembg once. Without FOLDER, the photos in examples/ are cut and only timed, for
+there is no truth to hold them against. The band is where the truth is soft, and five pixels
+around. Needs pymatting and scipy for rembg's row.
 """
 
 import argparse
 import resource
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from u2cut import Remover
+from u2cut.engines.predictor import Predictor
 from u2cut.evaluation.matte import matte_scores
 from u2cut.matting import Method, alpha_matte, foreground, trimap
+from u2cut.options import NetworkOptions
+from u2cut.saliency import normalise
 
 ROOT = Path(__file__).parent.parent
 Map = NDArray[np.float32]
 Photo = NDArray[np.uint8]
-Case = tuple[str, Photo, Map | None]  # name, photo, alpha
+Case = tuple[str, str, Photo, Map | None]  # kind, name, photo, alpha
+Cut = Callable[[Photo, Map], tuple[Map, Photo]]
+SIZES = (1.0, 0.8, 0.9, 0.7, 0.6)  # of the background's side
+HALVES = ["tune", "judge"]
 MAPS = ("truth", "dilated", "eroded", "holes", "network")
 
 
@@ -64,7 +73,7 @@ def rembg_path(image: Photo, saliency: Map) -> tuple[Map, Photo]:
     return alpha.astype(np.float32), np.clip(colours * 255, 0, 255).astype(np.uint8)
 
 
-def ours(method: Method) -> Callable[[Photo, Map], tuple[Map, Photo]]:
+def ours(method: Method) -> Cut:
     def cut(image: Photo, saliency: Map) -> tuple[Map, Photo]:
         alpha = alpha_matte(image, saliency, method)
         return alpha, foreground(image, alpha)
@@ -72,47 +81,75 @@ def ours(method: Method) -> Callable[[Photo, Map], tuple[Map, Photo]]:
     return cut
 
 
-METHODS = {
-    "none": ours("none"),
-    "fast": ours("fast"),
-    "best": ours("best"),
-    "rembg": rembg_path,
-}
+def whole(model: str, method: Method) -> Cut:
+    remover = Remover(model, matting=method)
+
+    def cut(image: Photo, _: Map) -> tuple[Map, Photo]:
+        cutout = remover.remove(image)
+        return cutout.alpha, cutout.foreground
+
+    return cut
 
 
-def photos(folder: Path, names: list[str] | None) -> Iterator[Case]:
-    for path in sorted((folder / "images").iterdir()):
-        if names and path.stem not in names:
-            continue
-        truth = cv2.imread(str(folder / "alphas" / path.name), cv2.IMREAD_GRAYSCALE)
-        yield path.stem, cv2.imread(str(path))[..., ::-1].copy(), np.float32(truth) / 255
+METHODS = ("none", "fast", "best", "rembg")
+
+
+def photos(folder: Path, half: str | None) -> Iterator[Case]:
+    for path in halved(sorted((folder / "images").iterdir()), half):
+        yield ("photos", path.stem, *with_alpha(path))
 
 
 def examples() -> Iterator[Case]:
     for path in sorted((ROOT / "examples").glob("*.jpg")):
-        yield path.stem, cv2.imread(str(path))[..., ::-1].copy(), None
+        yield "examples", path.stem, read(path), None
 
 
-def composites(cutouts: Path, backgrounds: Path, count: int) -> Iterator[Case]:
-    """Lay evenly chosen cutouts over evenly chosen backgrounds, standing on the lower border."""
-    fronts, backs = (
-        [paths[(2 * i + 1) * len(paths) // (2 * count)] for i in range(count)]
-        for paths in (pictures(cutouts), pictures(backgrounds))
-    )
-    for front, back in zip(fronts, backs, strict=True):
-        ground = cv2.imread(str(back)).astype(np.float32)
-        cutout = cv2.imread(str(front), cv2.IMREAD_UNCHANGED).astype(np.float32)
-        height, width = ground.shape[:2]
-        scale = 0.8 * min(height / cutout.shape[0], width / cutout.shape[1])
-        cutout = cv2.resize(cutout, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        rows = slice(height - cutout.shape[0], height)
-        left = (width - cutout.shape[1]) // 2
-        columns = slice(left, left + cutout.shape[1])
-        alpha = np.zeros((height, width), np.float32)
-        alpha[rows, columns] = cutout[..., 3] / 255
-        a = alpha[rows, columns, None]
-        ground[rows, columns] = a * cutout[..., :3] + (1 - a) * ground[rows, columns]
-        yield front.stem, np.rint(ground).astype(np.uint8)[..., ::-1].copy(), alpha
+def composites(args: argparse.Namespace) -> Iterator[Case]:
+    """Lay subjects and cutouts over backgrounds, always the same ones, at several sizes."""
+    backs = halved(pictures(args.backgrounds), args.half)
+    subjects = halved(sorted((args.folder / "images").iterdir()), args.half)
+    for k, path in enumerate(subject for subject in subjects for _ in SIZES):
+        photo, alpha = with_alpha(path)
+        cutout = np.dstack((foreground(photo, alpha), np.rint(alpha * 255).astype(np.uint8)))
+        back = read(backs[(7 * k + 3) % len(backs)])
+        grown = max(a / b for a, b in zip(alpha.shape, back.shape[:2], strict=True))
+        back = cv2.resize(back, None, fx=grown, fy=grown, interpolation=cv2.INTER_CUBIC)
+        back = np.ascontiguousarray(back[: alpha.shape[0], : alpha.shape[1]])
+        yield ("soft", path.stem, *laid(cutout, back, SIZES[k % len(SIZES)]))
+    cutouts = halved(pictures(args.cutouts), args.half)
+    for k in range(args.count):
+        path = cutouts[(2 * k + 1) * len(cutouts) // (2 * args.count)]
+        cutout = cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA)
+        back = read(backs[(5 * k + 1) % len(backs)])
+        yield ("hard", path.stem, *laid(cutout, back, SIZES[k % len(SIZES)]))
+
+
+def laid(cutout: Photo, back: Photo, size: float) -> tuple[Photo, Map]:
+    """Stand an RGBA cutout on the lower border of a background; the photo and its alpha."""
+    height, width = back.shape[:2]
+    scale = size * min(height / cutout.shape[0], width / cutout.shape[1])
+    cut = cv2.resize(cutout.astype(np.float32), None, fx=scale, fy=scale, interpolation=3)
+    cut = cut[:height, :width]
+    left = (width - cut.shape[1]) // 2
+    place = np.s_[height - cut.shape[0] :, left : left + cut.shape[1]]
+    alpha = np.zeros((height, width), np.float32)
+    alpha[place] = cut[..., 3] / 255
+    photo = back.astype(np.float32)
+    photo[place] += alpha[place][..., None] * (cut[..., :3] - photo[place])
+    return np.rint(photo).astype(np.uint8), alpha
+
+
+def halved(found: list[Path], half: str | None) -> list[Path]:
+    return found[HALVES.index(half) :: 2] if half else found
+
+
+def read(path: Path) -> Photo:
+    return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+
+
+def with_alpha(path: Path) -> tuple[Photo, Map]:
+    alpha = cv2.imread(str(path.parent.parent / "alphas" / path.name), cv2.IMREAD_GRAYSCALE)
+    return read(path), np.float32(alpha) / 255
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -140,13 +177,13 @@ def sheet(image: Photo, saliency: Map, alpha: Map, colours: Photo) -> Photo:
 
 
 def scaled(case: Case, megapixels: float | None) -> Case:
-    stem, image, truth = case
+    kind, stem, image, truth = case
     if megapixels:
         scale = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         if truth is not None:
             truth = cv2.resize(truth, (image.shape[1], image.shape[0]))
-    return stem, image, truth
+    return kind, stem, image, truth
 
 
 def scores(alpha: Map, truth: Map) -> list[float]:
@@ -165,11 +202,12 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("folder", nargs="?", type=Path)
-    parser.add_argument("--photos", nargs="*", help="names in FOLDER, in place of all")
-    parser.add_argument("--cutouts", type=Path, help="pictures with alpha, in place of FOLDER")
-    parser.add_argument("--backgrounds", type=Path, help="what to lay the cutouts over")
-    parser.add_argument("--count", type=int, default=10, help="how many composites")
+    parser.add_argument("--cutouts", type=Path, help="pictures with alpha, to lay over others")
+    parser.add_argument("--backgrounds", type=Path, help="what to lay them over")
+    parser.add_argument("--count", type=int, default=40, help="how many of the cutouts")
+    parser.add_argument("--half", choices=HALVES, help="of all; constants are chosen on tune")
     parser.add_argument("--maps", choices=MAPS, default="truth")
+    parser.add_argument("--model", default="u2net", help="the network of --maps network")
     parser.add_argument("--megapixels", type=float, help="scale the photos to this size")
     parser.add_argument("--only", nargs="*", choices=METHODS, help="methods, in place of all")
     parser.add_argument("--sheets", type=Path, help="write contact sheets here")
@@ -177,40 +215,45 @@ def arguments() -> argparse.Namespace:
 
 
 def cases(args: argparse.Namespace) -> Iterator[Case]:
-    if args.cutouts and args.backgrounds:
-        return composites(args.cutouts, args.backgrounds, args.count)
-    return photos(args.folder, args.photos) if args.folder else examples()
+    if not args.folder:
+        return examples()
+    laid_over = composites(args) if args.backgrounds else iter(())
+    return chain(photos(args.folder, args.half), laid_over)
 
 
-def report(found: dict[str, list[list[float]]]) -> None:
-    titles = ("seconds", "SAD", "MSE·1e3", "Grad", "Conn", "band SAD", "band MSE")
-    print(" " * 8 + "".join(f"{title:>10}" for title in titles))
-    for name, rows in found.items():
-        print(f"{name:8}" + "".join(f"{value:10.2f}" for value in np.mean(rows, axis=0)))
-    print(f"{len(next(iter(found.values())))} photos, means")
+def report(found: dict[str, dict[str, list[list[float]]]]) -> None:
+    for kind, methods in found.items():
+        print(f"\n{kind}: {len(next(iter(methods.values())))} photos, means")
+        titles = ("seconds", "SAD", "MSE·1e3", "Grad", "Conn", "band SAD", "band MSE")
+        print(" " * 8 + "".join(f"{title:>10}" for title in titles))
+        for name, rows in methods.items():
+            print(f"{name:8}" + "".join(f"{value:10.2f}" for value in np.mean(rows, axis=0)))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB")
 
 
 def main() -> None:
     args = arguments()
-    methods = args.only or METHODS
-    known = bool(args.folder or args.cutouts)
-    remover = None if known and args.maps != "network" else Remover()
-    found: dict[str, list[list[float]]] = {name: [] for name in methods}
+    network = args.maps == "network" or not args.folder
+    predictor = Predictor(NetworkOptions(model=args.model)) if network else None
+    cuts: dict[str, Cut] = {"rembg": rembg_path}
+    for method in get_args(Method):
+        cuts[method] = whole(args.model, method) if network else ours(method)
+    cuts = {name: cuts[name] for name in args.only or METHODS}
+    found: dict[str, dict[str, list[list[float]]]] = {}
     for case in cases(args):
-        stem, image, truth = scaled(case, args.megapixels)
-        if remover:
-            seen = remover.remove(image).saliency
-            saliency = cv2.resize(seen, (320, 320), interpolation=cv2.INTER_AREA)
+        kind, stem, image, truth = scaled(case, args.megapixels)
+        if predictor:
+            saliency = normalise(predictor.fused_map(image))
         else:
             assert truth is not None
             saliency = coarse(truth, args.maps)
         rows = []
-        for name in methods:
+        for name, cut in cuts.items():
             start = time.perf_counter()
-            alpha, colours = METHODS[name](image, saliency)
+            alpha, colours = cut(image, saliency)
             seconds = time.perf_counter() - start
-            found[name].append([seconds, *(scores(alpha, truth) if truth is not None else [])])
+            row = [seconds, *(scores(alpha, truth) if truth is not None else [])]
+            found.setdefault(kind, {}).setdefault(name, []).append(row)
             rows.append(sheet(image, saliency, alpha, colours))
         if args.sheets:
             args.sheets.mkdir(parents=True, exist_ok=True)

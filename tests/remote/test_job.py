@@ -5,9 +5,11 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,6 @@ from tests.remote.test_remote import jpeg
 from u2cut.batch import work
 from u2cut.batch.job import JobFolder
 from u2cut.batch.journal import Line
-from u2cut.errors import Interrupted
 from u2cut.options import RunOptions
 
 NETWORK = ("--model", "u2netp", "--offline", "--size", "64", "--engine", "torch")
@@ -201,30 +202,54 @@ sys.meta_path.insert(0, Finder())
     assert len(files(folder / "cut")) == 9
 
 
-def test_what_is_done_of_a_shard_is_not_done_again(
+@pytest.mark.parametrize("whom", [os.kill, os.killpg])
+def test_told_to_end_it_finishes_its_photo_and_keeps_what_is_done(
+    folder: Path, u2cut: Command, whom: Callable[[int, int], None]
+) -> None:
+    """SIGTERM to the process (a container), or to all of its group (Slurm)."""
+    for number in range(40):
+        (folder / "in" / f"more-{number:02}.jpg").write_bytes(jpeg(number))
+    u2cut("manifest", "in", "-o", "job", "--to", "cut/", *NETWORK)
+    command = [sys.executable, "-m", "u2cut", "work", "job", "-j", "1"]
+    process = subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while len(files(folder / "cut")) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    whom(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 130
+    assert not (folder / "job/done").exists()
+    kept = gzip.decompress((folder / "job/part/000000.jsonl.gz").read_bytes()).splitlines()
+    assert 2 <= len(kept) < 45
+    done = [folder / json.loads(line)["output"] for line in kept if b'"ok"' in line]
+    assert done
+    before = {path: path.stat().st_mtime_ns for path in done}
+    assert u2cut("work", "job").returncode == 8  # for the broken one
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert len(files(folder / "cut")) == 50
+    assert len(records(folder / "job")) == 51
+
+
+def test_what_is_done_of_a_shard_is_kept_now_and_then(
     folder: Path, u2cut: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run ends after the first four of ten photos; the next one goes on with the fifth."""
+    """For the worker that is killed at once: the next one goes on from there."""
     monkeypatch.chdir(folder)
     u2cut("manifest", "in", "-o", "job", "--to", "cut/", *NETWORK)
     monkeypatch.setattr(work, "KEPT_EVERY", 4)
+    kept: list[int] = []
     keep = JobFolder.keep
 
-    def keep_and_end(self: JobFolder, number: int, lines: list[Line]) -> None:
+    def counted(self: JobFolder, number: int, lines: list[Line]) -> None:
+        kept.append(len(lines))
         keep(self, number, lines)
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(JobFolder, "keep", keep_and_end)
-    with pytest.raises(Interrupted):
-        list(work.work(JobFolder("job"), range(1), RunOptions()))
-    before = {path: path.stat().st_mtime_ns for path in (folder / "cut").iterdir()}
-    assert len(before) == 4
-    monkeypatch.setattr(JobFolder, "keep", keep)
+    monkeypatch.setattr(JobFolder, "keep", counted)
     (found,) = work.work(JobFolder("job"), range(1), RunOptions())
-    assert [line["status"] for line in found].count("ok") == 10
-    assert len(files(folder / "cut")) == 10
-    assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert len(records(folder / "job")) == 11
+    assert len(found) == 11
+    assert kept == [4, 8]
 
 
 def test_what_stops_all_photos_stops_the_work(folder: Path, u2cut: Command) -> None:

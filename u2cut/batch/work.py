@@ -4,6 +4,8 @@ A photo can bring down the process that decodes it. That costs one line here: th
 again in halves, until the photo is alone.
 """
 
+import atexit
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -25,6 +27,7 @@ from u2cut.options import RunOptions
 from u2cut.weights.notes import hash_file
 
 KEPT_EVERY: Final = 100  # photos, after which what is done of a shard is written down
+_STOP: Final = "stop"
 _LAST_WAIT: Final = 10.0  # seconds for the process to end
 _DEADLY: Final = "the process that reads it is killed by it, or runs out of memory"
 
@@ -47,36 +50,57 @@ class Worker:
         self._pipe: Connection | None = None
 
     def records(self, jobs: list[Job]) -> Iterator[Line]:
-        """Do photos, and yield what became of each, in their order.
+        """Do photos, and yield what became of each as soon as it is known, in their order.
 
         Raises:
             U2cutError: It can go on with none of them: no weights, no room on the disk.
         """
-        if not jobs:
-            return
+        done = 0
         try:
-            yield from self._ask(jobs)
+            for line in self._ask(jobs):
+                yield line
+                done += 1
             return
         except _Died:
             self.close()
-        if len(jobs) == 1:
-            logger.error("%s: %s", printable(jobs[0].source), _DEADLY)
-            yield Result(jobs[0], status="failed", error=RuntimeError(_DEADLY)).record()
+        left = jobs[done:]
+        if len(left) == 1:
+            logger.error("%s: %s", printable(left[0].source), _DEADLY)
+            yield Result(left[0], status="failed", error=RuntimeError(_DEADLY)).record()
             return
-        half = len(jobs) // 2
-        yield from self.records(jobs[:half])
-        yield from self.records(jobs[half:])
+        half = len(left) // 2
+        yield from self.records(left[:half])
+        yield from self.records(left[half:])
 
-    def _ask(self, jobs: list[Job]) -> list[Line]:
+    def stop(self) -> Iterator[Line]:
+        """Let it finish the photo that it is at; yield what became of those not yet told of."""
+        if self._pipe is None:
+            return
+        with contextlib.suppress(_Died, U2cutError):
+            self._pipe.send(_STOP)
+            yield from self._answers(self._pipe)
+
+    def _ask(self, jobs: list[Job]) -> Iterator[Line]:
+        if not jobs:
+            return
         pipe = self._started()
         try:
             pipe.send([(job.source, job.target) for job in jobs])
-            answer: list[Line] | tuple[int, str] = pipe.recv()
-        except (EOFError, OSError) as e:
+        except OSError as e:
             raise _Died from e
-        if isinstance(answer, tuple):
-            raise error_of(*answer)
-        return answer
+        yield from self._answers(pipe)
+
+    def _answers(self, pipe: Connection) -> Iterator[Line]:
+        while True:
+            try:
+                answer: Line | tuple[int, str] | None = pipe.recv()
+            except (EOFError, OSError) as e:
+                raise _Died from e
+            if answer is None:
+                return
+            if isinstance(answer, tuple):
+                raise error_of(*answer)
+            yield answer
 
     def _started(self) -> Connection:
         if self._pipe is None:
@@ -87,10 +111,13 @@ class Worker:
             )
             self._process.start()
             other.close()
+            # Before multiprocessing's own, which would wait for a process that ignores SIGTERM.
+            atexit.register(self.close)
         return self._pipe
 
     def close(self) -> None:
         """End the process."""
+        atexit.unregister(self.close)
         if self._pipe is not None and self._process is not None:
             self._pipe.close()
             self._process.join(_LAST_WAIT)
@@ -104,46 +131,58 @@ def _serve(pipe: Connection, description: Description, run_options: RunOptions) 
     """Do what comes through the pipe until it is closed; the process' main function."""
     from u2cut import console
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides
     console.configure_logging(quiet=run_options.quiet, verbose=run_options.verbose)
     if Path(description.folder).is_dir():  # relative names start there
         os.chdir(description.folder)
     predictor: Predictor | None = None
+
+    def tell(result: Result) -> None:
+        pipe.send(result.record())
+        if pipe.poll():  # _STOP, or the parent is gone
+            raise KeyboardInterrupt
+
     while True:
         try:
             wanted = pipe.recv()
-        except (EOFError, OSError):
-            os._exit(0)
-        try:
+            if wanted == _STOP:  # came when all was done
+                pipe.send(None)
+                continue
             options = description.batch_options(run_options)
             predictor = predictor or Predictor(options.network, quiet=True)
-            records: list[Line] = []
             with Plan() as jobs:
                 for source, target in wanted:
                     jobs.append(Job(source, target))
-                run(
-                    jobs,
-                    options,
-                    predictor=predictor,
-                    report=lambda result, records=records: records.append(result.record()),  # type: ignore[misc]
-                )
-            pipe.send(records)
+                run(jobs, options, predictor=predictor, report=tell)
+            pipe.send(None)
+        except Interrupted:
+            pass  # the message says why
         except U2cutError as e:
             pipe.send((int(e.exit_code), str(e)))
+        except (EOFError, OSError):
+            os._exit(0)
 
 
 def do_shard(job: JobFolder, number: int, worker: Worker, description: Description) -> list[Line]:
     """Do what is left of a shard, and write its journal; return all of its records.
+
+    Told to stop, it finishes the photo that it is at, and writes down what is done.
 
     Raises:
         U2cutError: The work can't go on.
     """
     jobs = list(job.shard(number))
     records = job.kept(number, jobs)
-    for first in range(len(records), len(jobs), KEPT_EVERY):
-        records += worker.records(jobs[first : first + KEPT_EVERY])
-        if len(records) < len(jobs):
-            job.keep(number, records)
+    try:
+        for record in worker.records(jobs[len(records) :]):
+            records.append(record)
+            if len(records) % KEPT_EVERY == 0 and len(records) < len(jobs):
+                job.keep(number, records)
+    except (KeyboardInterrupt, SystemExit):  # Ray exits a worker by the latter
+        records += worker.stop()
+        job.keep(number, records)
+        raise
     job.finish(number, records, description)
     return records
 
@@ -176,9 +215,7 @@ def work(
                 yield do_shard(job, number, worker, description)
             report()
     except KeyboardInterrupt:
-        raise Interrupted(
-            "stopped; what is done is kept, but for the last hundred photos"
-        ) from None
+        raise Interrupted("stopped; what is done is kept") from None
     finally:
         worker.close()
 

@@ -40,6 +40,10 @@ class Store:
         return self._listed[1]
 
 
+def etag_of(data: bytes) -> str:
+    return f'"{hash(data):x}"'
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # an answer is one packet
@@ -93,7 +97,10 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             self._error(404, "NoSuchKey")
             return
-        more = {"ETag": f'"{hash(data):x}"', "Last_Modified": "Tue, 01 Sep 2026 00:00:00 GMT"}
+        if self.headers.get("If-Match") not in (None, etag_of(data)):
+            self._error(412, "PreconditionFailed")
+            return
+        more = {"ETag": etag_of(data), "Last_Modified": "Tue, 01 Sep 2026 00:00:00 GMT"}
         if fault == "cut":
             self._answer(200, data[: len(data) // 2], length=str(len(data)), **more)
             self.close_connection = True
@@ -119,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "lost":  # done, but nobody hears of it
             self._error(503, "SlowDown")
             return
-        self._answer(200, ETag=f'"{hash(data):x}"')
+        self._answer(200, ETag=etag_of(data))
 
     def _list(self, bucket: str, query: dict[str, list[str]]) -> None:
         prefix = query.get("prefix", [""])[0]
@@ -140,7 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if cut else ""
         contents = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(self.store.objects[bucket, key])}</Size>"
-            "<LastModified>2026-09-01T00:00:00.000Z</LastModified><ETag>&quot;1&quot;</ETag>"
+            "<LastModified>2026-09-01T00:00:00.000Z</LastModified><ETag>"
+            f"{escape(etag_of(self.store.objects[bucket, key]))}</ETag>"
             "</Contents>"
             for key in page
         )

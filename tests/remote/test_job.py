@@ -267,6 +267,23 @@ def test_what_stops_all_photos_stops_the_work(folder: Path, u2cut: Command) -> N
     assert not (folder / "job/done").exists()
 
 
+def test_a_photo_that_was_replaced_since_is_not_taken_for_the_one_that_was_meant(
+    store: Store, shop: tuple[Store, str], u2cut: Command
+) -> None:
+    for number in range(3):
+        store.objects["shop", f"in/{number}.jpg"] = jpeg(number)
+    words = ("s3://shop/in/", "-o", "s3://shop/job/", "--to", "s3://shop/cut/")
+    assert u2cut("manifest", *words, *NETWORK).returncode == 0
+    store.objects["shop", "in/1.jpg"] = jpeg(20)
+    done = u2cut("work", "s3://shop/job/")
+    assert done.returncode == 8
+    assert b"s3://shop/in/1.jpg: has changed since it was listed" in done.stderr
+    assert [k for _, k in sorted(store.objects) if k.startswith("cut/")] == [
+        "cut/0.png",
+        "cut/2.png",
+    ]
+
+
 def test_without_ray_its_extra_is_named(folder: Path, u2cut: Command) -> None:
     u2cut("manifest", "in", "-o", "job", "--to", "cut/", *NETWORK)
     (folder / "ray.py").write_text("raise ImportError")

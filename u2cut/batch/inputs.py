@@ -24,10 +24,17 @@ from u2cut.options import InputOptions
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A photo's path, and its place in the tree under OUT."""
+    """A photo that was found.
+
+    Attributes:
+        path: Its path or address.
+        relative: Its place in the tree under OUT.
+        etag: What its store calls this version of it, if it does.
+    """
 
     path: str
     relative: str
+    etag: str = ""
 
 
 def has_pattern(text: str) -> bool:
@@ -134,13 +141,15 @@ class _Finder:
 
         root = address.partition("*")[0].rpartition("/")[0] if pattern else address.rstrip("/")
         within, empty = self._wanted(root, address if pattern else None), True
-        for found in filter(within, remote.listing(root, signed=not self.options.no_sign)):
+        for found, etag in remote.listing(root, signed=not self.options.no_sign):
+            if not within(found):
+                continue
             relative = found.removeprefix(f"{root}/")
             if ".." in relative.split("/") or "\0" in relative or "" in relative.split("/"):
                 logger.warning("%s: is left out, for its name leaves the tree", printable(found))
                 continue
             empty = False
-            yield Source(found, relative)
+            yield Source(found, relative, etag)
         if empty:
             self._warn_of_empty(address)
 

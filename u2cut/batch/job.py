@@ -1,7 +1,7 @@
 """A job of many shards: what is to be done, and what was done, as files in one folder.
 
     job.json                the options, u2cut's version, the weights' SHA-256; written last
-    shards/000000.jsonl.gz  inputs and outputs, about a thousand
+    shards/000000.jsonl.gz  inputs (remote ones with their etags) and outputs, about a thousand
     part/000000.jsonl.gz    the shard's journal so far, now and then
     done/000000.jsonl.gz    the shard's journal; written when all of the shard is done
 
@@ -128,7 +128,9 @@ class JobFolder:
         """
         sink, rest, number = Sink(overwrite=True), iter(jobs), 0
         while part := list(islice(rest, size)):
-            lines: list[Line] = [{"input": job.source, "output": job.target} for job in part]
+            lines: list[Line] = [
+                {"input": job.source, "output": job.target, "etag": job.etag} for job in part
+            ]
             sink.write(self._shard(number), _packed(lines))
             number += 1
         return number
@@ -159,7 +161,7 @@ class JobFolder:
             InputError: It can't be read.
         """
         for line in _unpacked(self._shard(number)):
-            yield Job(str(line["input"]), str(line["output"]))
+            yield Job(str(line["input"]), str(line["output"]), str(line.get("etag", "")))
 
     def is_done(self, number: int) -> bool:
         """Tell whether a shard has its journal."""

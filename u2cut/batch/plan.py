@@ -25,10 +25,17 @@ _NAME_BYTES = 255
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One input and its output; either may be ``STD``, the standard stream."""
+    """One input and its output; either may be ``STD``, the standard stream.
+
+    Attributes:
+        source: The input's path or address.
+        target: The output's.
+        etag: The version of a remote input that is meant; empty for whatever is there.
+    """
 
     source: str
     target: str
+    etag: str = ""
 
     @property
     def format(self) -> Format | None:
@@ -71,13 +78,14 @@ class Plan:
             position += len(chunk)
             *records, rest = (rest + chunk).split(b"\0\0")
             for record in records:
-                source, target = record.split(b"\0")
-                yield Job(os.fsdecode(source), os.fsdecode(target))
+                yield Job(*map(os.fsdecode, record.split(b"\0")))
 
     def append(self, job: Job) -> None:
         """Add a job at the end."""
         self._spool.seek(0, os.SEEK_END)
-        self._spool.write(os.fsencode(job.source) + b"\0" + os.fsencode(job.target) + b"\0\0")
+        # An empty etag is no field: two NULs end a job.
+        fields = filter(None, (job.source, job.target, job.etag))
+        self._spool.write(b"\0".join(map(os.fsencode, fields)) + b"\0\0")
         self._count += 1
 
     def close(self) -> None:
@@ -99,6 +107,7 @@ def plan(
     label: str,
     is_finished: Callable[[str, str], bool] = lambda source, target: False,
     more: Iterable[Source] = (),
+    pinned: bool = False,
 ) -> Plan:
     """Pair every input with its output.
 
@@ -109,6 +118,7 @@ def plan(
         label: Goes into the names of outputs beside their inputs: ``a.LABEL.png``.
         is_finished: Tells of an input and its output that they are done: they are left out.
         more: Photos that were found elsewhere.
+        pinned: Mean remote photos as they were listed, and not what replaces them later.
 
     Raises:
         UsageError: Options contradict each other.
@@ -124,7 +134,7 @@ def plan(
         raise UsageError("stdin can be read only once, but it is named twice")
     planned = Plan()
     try:
-        _Planner(inputs, options, output, label, planned, is_finished).fill(more)
+        _Planner(inputs, options, output, label, planned, is_finished, pinned).fill(more)
         if not len(planned) and not planned.finished:
             where = ", ".join(map(printable, inputs)) or printable(options.from_file)
             raise InputError(
@@ -183,6 +193,7 @@ class _Planner:
         label: str,
         planned: Plan,
         is_finished: Callable[[str, str], bool],
+        pinned: bool,
     ) -> None:
         self.inputs = inputs
         self.options = options
@@ -190,6 +201,7 @@ class _Planner:
         self.label = label
         self.plan = planned
         self.is_finished = is_finished
+        self.pinned = pinned
         self.folder = self._target_is_folder()
         self.targets: set[int] = set()
         self.input_files: set[tuple[int, int]] = set()
@@ -265,7 +277,7 @@ class _Planner:
             )
 
     def _add(self, source: Source) -> None:
-        job = Job(source.path, self._target_of(source))
+        job = Job(source.path, self._target_of(source), source.etag if self.pinned else "")
         if job.target != STD:
             self._refuse_shared_target(job)
             if self.is_finished(job.source, job.target):

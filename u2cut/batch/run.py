@@ -62,7 +62,7 @@ class _Stages:
             result.status = "skipped"
             return Ready((result, None), None)
         with timed(result.stages, "read"):
-            data = read(job.source, signed=not self.options.input.no_sign)
+            data = read(job.source, signed=not self.options.input.no_sign, etag=job.etag)
         with self.cores, timed(result.stages, "decode"):
             frame = decode(
                 data, max_pixels=self.options.input.max_pixels, least_size=self.least_size

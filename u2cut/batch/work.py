@@ -85,7 +85,7 @@ class Worker:
             return
         pipe = self._started()
         try:
-            pipe.send([(job.source, job.target) for job in jobs])
+            pipe.send(jobs)
         except OSError as e:
             raise _Died from e
         yield from self._answers(pipe)
@@ -152,8 +152,8 @@ def _serve(pipe: Connection, description: Description, run_options: RunOptions) 
             options = description.batch_options(run_options)
             predictor = predictor or Predictor(options.network, quiet=True)
             with Plan() as jobs:
-                for source, target in wanted:
-                    jobs.append(Job(source, target))
+                for job in wanted:
+                    jobs.append(job)
                 run(jobs, options, predictor=predictor, report=tell)
             pipe.send(None)
         except Interrupted:

@@ -87,7 +87,9 @@ def manifest(
     weights = hash_of(draft)
     found = photos_of(inventory) if inventory else ()
     words = tuple(inputs or ())
-    with plan(words, options.input, options.output, label="cutout", more=found) as jobs:
+    with plan(
+        words, options.input, options.output, label="cutout", more=found, pinned=True
+    ) as jobs:
         check_formats(jobs, options)
         shards = folder.fill(jobs, shard_size)
         # A shard that is begun again replaces what it wrote before.

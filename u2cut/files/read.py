@@ -24,12 +24,13 @@ _REFUSED = {
 }
 
 
-def read(source: str, *, signed: bool = True) -> bytes:
+def read(source: str, *, signed: bool = True, etag: str = "") -> bytes:
     """Read an input's bytes, 2 GiB at most; pipes by name are read like files.
 
     Args:
         source: A path, an address, or ``STD`` for stdin.
         signed: Show an address' store credentials.
+        etag: The version that is meant, of what is in a store; empty for whatever is there.
 
     Raises:
         InputError: It can't be read.
@@ -37,7 +38,7 @@ def read(source: str, *, signed: bool = True) -> bytes:
     if address := address_of(source):
         from u2cut.files import remote
 
-        data = remote.read(address, MOST_BYTES, signed=signed)
+        data = remote.read(address, MOST_BYTES, signed=signed, etag=etag)
     else:
         data = _read_here(source)
     if not data:

@@ -33,22 +33,24 @@ class _Unreachable(ConnectionError):
     """A store that fails whatever is asked of it: not this photo's fault."""
 
 
-def read(address: str, most: int, *, signed: bool = True) -> bytes:
+def read(address: str, most: int, *, signed: bool = True, etag: str = "") -> bytes:
     """Read what is at an address.
 
     Args:
         address: SCHEME://...
         most: Bytes that are read at most.
         signed: Show the store credentials; public buckets need none.
+        etag: The version that is meant, of those that a listing gives one; empty for any.
 
     Raises:
-        InputError: It isn't there, may not be read, is too large, or can't be had.
+        InputError: It isn't there, is another version, may not be read, is too large, or can't be
+            had.
         MissingDependencyError: The extra for this scheme isn't installed.
     """
     if is_web(address):
         return _read_web(address, min(most, MOST_FROM_WEB))
     with _as_input():
-        return _again(lambda: _place(address, signed).read(address, most))
+        return _again(lambda: _place(address, signed).read(address, most, etag))
 
 
 def write(address: str, data: bytes, *, replace: bool) -> None:
@@ -82,8 +84,11 @@ def _holds(address: str, data: bytes) -> bool:
         return False
 
 
-def listing(folder: str, *, signed: bool = True) -> Iterator[str]:
-    """Go through the addresses of all that is under a folder, in the store's order, as it comes.
+def listing(folder: str, *, signed: bool = True) -> Iterator[tuple[str, str]]:
+    """Go through all that is under a folder, in the store's order, as it comes.
+
+    Yields:
+        Address, and etag if there is one.
 
     Args:
         folder: SCHEME://...
@@ -124,7 +129,7 @@ class Existing:
                 return _again(lambda: _place(address).exists(address))
         with self._lock:
             if self._listed is None:
-                self._listed = set(map(hash, listing(self._folder)))
+                self._listed = {hash(found) for found, _ in listing(self._folder)}
         return hash(address) in self._listed
 
 
@@ -186,12 +191,15 @@ class _Objects:
             raise FileNotFoundError("a name with an empty part, . or .. is not read") from e
         except FileNotFoundError:
             raise
+        except faults.PreconditionError as e:
+            raise InputError("has changed since it was listed") from e
         except (faults.BaseError, OSError) as e:
             raise _Unreachable(str(e)) from e
 
-    def read(self, address: str, most: int) -> bytes:
+    def read(self, address: str, most: int, etag: str) -> bytes:
+        options: Any = {"if_match": etag} if etag else None
         with self._faults():
-            found = self._obstore.get(self._store, self._key(address))
+            found = self._obstore.get(self._store, self._key(address), options=options)
             size = found.meta["size"]
             if size > most:
                 raise _too_large(most)
@@ -213,23 +221,23 @@ class _Objects:
             return False
         return True
 
-    def list(self, folder: str) -> Iterator[str]:
+    def list(self, folder: str) -> Iterator[tuple[str, str]]:
         key, last = self._key(folder), ""
         with self._faults():
             try:
                 for page in self._obstore.list(self._store, key or None):
                     for found in page:
                         last = found["path"]
-                        yield f"{self._root}/{last}"
+                        yield f"{self._root}/{last}", found["e_tag"] or ""
             except self._obstore.exceptions.InvalidPathError:
                 # Some name has an empty part: folder by folder, it costs its own folder only.
-                for path in self._walk(key):
+                for path, etag in self._walk(key):
                     if path > last:
-                        yield f"{self._root}/{path}"
+                        yield f"{self._root}/{path}", etag
 
-    def _walk(self, folder: str) -> Iterator[str]:
+    def _walk(self, folder: str) -> Iterator[tuple[str, str]]:
         found = self._obstore.list_with_delimiter(self._store, folder or None)
-        yield from (entry["path"] for entry in found["objects"])
+        yield from ((entry["path"], entry["e_tag"] or "") for entry in found["objects"])
         for inside in found["common_prefixes"]:
             try:
                 yield from self._walk(f"{inside}/")
@@ -257,7 +265,7 @@ class _Files:
             raise FileNotFoundError(str(e)) from e
         return files, str(path)
 
-    def read(self, address: str, most: int) -> bytes:
+    def read(self, address: str, most: int, etag: str) -> bytes:
         files, path = self._open(address)
         if (files.info(path).get("size") or 0) > most:
             raise _too_large(most)
@@ -275,11 +283,11 @@ class _Files:
         files, path = self._open(address)
         return bool(files.exists(path))
 
-    def list(self, folder: str) -> Iterator[str]:
+    def list(self, folder: str) -> Iterator[tuple[str, str]]:
         files, path = self._open(folder)
         root = path.rstrip("/")
         for name in sorted(files.find(root)):
-            yield folder + str(name).removeprefix(root).lstrip("/")
+            yield folder + str(name).removeprefix(root).lstrip("/"), ""
 
 
 def _read_web(address: str, most: int) -> bytes:

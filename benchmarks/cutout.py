@@ -3,9 +3,8 @@
     python -m venv rembg && rembg/bin/pip install 'rembg[cpu,cli]'
     python benchmarks/cutout.py --rembg rembg/bin/rembg [--situation one-openvino ...]
 
-The weights are exported to ONNX for rembg, so both run the same network: u2netp with the bundled
-weights, u2net with random ones, for its own can't be bundled. What follows the network takes its
-time on what was found, on both sides; mattes need a subject and are measured with u2netp. The
+The weights (u2net's must be there: `u2cut weights download u2net`) are exported to ONNX for rembg,
+so both run the same network. What follows it takes its time on what was found, on both sides. The
 commands are run in turn (A B A B ...), each as a process of its own, on a disk that is warm.
 """
 
@@ -58,10 +57,10 @@ class Stage:
 PLAIN = ("--matting", "none", "--no-decontaminate")
 
 
-def one(engine: str) -> Callable[[Stage], list[str]]:
+def one(engine: str, *options: str) -> Callable[[Stage], list[str]]:
     return lambda s: [
         *U2CUT, "remove", str(s.photo), "-o", s.out("ours.png"), "--overwrite", "-q",
-        "--weights", str(s.weights), "--size", "320", "--engine", engine, *PLAIN,
+        "--weights", str(s.weights), "--size", "320", "--engine", engine, *options,
     ]  # fmt: skip
 
 
@@ -81,8 +80,11 @@ def rembg_folder(*options: str) -> Callable[[Stage], list[str]]:
 
 
 SITUATIONS = {
-    "one-openvino": Situation("u2netp", one("openvino"), rembg_one(), 4.0),
-    "one-torch": Situation("u2netp", one("torch"), rembg_one(), 2.2),
+    "one-openvino": Situation("u2netp", one("openvino", *PLAIN), rembg_one(), 4.0),
+    "one-torch": Situation("u2netp", one("torch", *PLAIN), rembg_one(), 2.2),
+    "one-default": Situation("u2netp", one("openvino"), rembg_one(), 3.0),
+    "one-best": Situation("u2netp", one("openvino", "--matting", "best"), rembg_one(), 1.3),
+    "one-default-a": Situation("u2netp", one("openvino"), rembg_one("-a"), 50.0),
     "folder": Situation("u2net", folder("--engine", "openvino", *PLAIN), rembg_folder(), 2.5),
     "folder-int8": Situation(
         "u2net", folder("--engine", "openvino", "--precision", "int8", *PLAIN), rembg_folder(), 4.0
@@ -117,19 +119,12 @@ def preprocess(stage: Stage, network: str, photos: int) -> None:
     Run in a process of its own: a child's peak memory is at least that of its parent at the fork.
     """
     import numpy as np
-    import torch
     from PIL import Image
-    from safetensors.torch import save_file
 
     from u2cut.batch.bench import example_photo
-    from u2cut.model import VARIANTS, U2Net
     from u2cut.weights import find
 
-    if network == "u2netp":
-        shutil.copyfile(find("u2netp").path, stage.weights)
-    else:
-        torch.manual_seed(0)
-        save_file(U2Net(VARIANTS[network]).state_dict(), stage.weights)
+    shutil.copyfile(find(network).path, stage.weights)
     onnx = stage.weights.with_suffix(".onnx")
     export = [*U2CUT, "export", "--weights", stage.weights, "-o", onnx, "-q"]
     subprocess.run(export, check=True, stdout=subprocess.DEVNULL)

@@ -82,6 +82,11 @@ def test_a_folder_without_a_set_is_refused(tmp_path, name):
         find_pairs([tmp_path / name])
 
 
+def test_a_set_far_away_is_refused_with_a_remedy():
+    with pytest.raises(DataError, match=r"s3://shop/val: .*copy it to this machine"):
+        find_pairs([Path("s3://shop/val/")])
+
+
 def test_a_list_of_names_restricts_the_pairs(tmp_path):
     make(tmp_path / "s", "images/a.jpg", "images/b.jpg", "masks/a.png", "masks/b.png")
     listing = tmp_path / "list.txt"

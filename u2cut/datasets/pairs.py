@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from u2cut.errors import DataError, printable
+from u2cut.files.address import address_of
 
 SKIPPING: Final = "repair them, or go on without them by --skip-bad"
 _LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
@@ -161,6 +162,10 @@ def restrict(pairs: Iterable[Pair], names: frozenset[str]) -> list[Pair]:
 
 def _sets(root: Path) -> list[tuple[Path, Path, str, str]]:
     """The sets in a folder as (images, masks, name of the folder around, name), by path."""
+    if address := address_of(root):
+        raise DataError(
+            "data sets are read from a disk", path=address, remedy="copy it to this machine first"
+        )
     if not os.path.isdir(root):  # noqa: PTH112  (pathlib's raises, for one, at too long a name)
         raise DataError("no such folder", path=root)
     found = []

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from u2cut.matting.guided import Array, box_mean, lerp_rows, pixel_centres, resize
 
-_PIXELS: Final = 500_000  # at most so many in the small copy
+_PIXELS: Final = 200_000  # at most so many in the small copy
 _SPREADS: Final = (1 / 12, 1 / 40, 1 / 160, 1 / 400)  # radii, of the small copy's long side
 _PURITY: Final = 4  # exponent: a pixel gives its colour to the side that owns it
 _LOOSE: Final = 0.1  # how far a side's colours may stray to explain the photo

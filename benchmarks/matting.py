@@ -210,6 +210,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="u2net", help="the network of --maps network")
     parser.add_argument("--megapixels", type=float, help="scale the photos to this size")
     parser.add_argument("--only", nargs="*", choices=METHODS, help="methods, in place of all")
+    parser.add_argument("--write", type=Path, help="only write the photos here, as a data set")
     parser.add_argument("--sheets", type=Path, help="write contact sheets here")
     return parser.parse_args()
 
@@ -219,6 +220,17 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
         return examples()
     laid_over = composites(args) if args.backgrounds else iter(())
     return chain(photos(args.folder, args.half), laid_over)
+
+
+def write(found: Iterator[Case], folder: Path) -> None:
+    """Write photos and alphas as a data set, without loss."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for number, (kind, stem, image, alpha) in enumerate(found):
+        assert alpha is not None
+        name = f"{kind}-{number:03}-{stem}.png"
+        cv2.imwrite(str(folder / "images" / name), image[..., ::-1])
+        cv2.imwrite(str(folder / "masks" / name), np.rint(alpha * 255).astype(np.uint8))
 
 
 def report(found: dict[str, dict[str, list[list[float]]]]) -> None:
@@ -233,6 +245,9 @@ def report(found: dict[str, dict[str, list[list[float]]]]) -> None:
 
 def main() -> None:
     args = arguments()
+    if args.write:
+        write(cases(args), args.write)
+        return
     network = args.maps == "network" or not args.folder
     predictor = Predictor(NetworkOptions(model=args.model)) if network else None
     cuts: dict[str, Cut] = {"rembg": rembg_path}

@@ -1,7 +1,9 @@
 """A job on Ray: nodes, workers and drivers are killed, and each photo has one final line."""
 
+import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -117,3 +119,63 @@ def test_a_worker_without_weights_stops_the_job(job: Path, cluster: Any) -> None
     path.write_text(json.dumps(entry))
     process = start(job, cluster)
     assert process.wait(WAIT) == 5, (job / "said").read_text()
+
+
+def workers() -> list[int]:
+    """The processes that do photos, and the actors that hold them."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"ray::_Hand" in words or (b"spawn_main" in words and is_ours(int(folder.name))):
+                found.append(int(folder.name))
+    return found
+
+
+def is_ours(process: int) -> bool:
+    """Tell whether a process was started by an actor."""
+    try:
+        parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+        return b"ray::_Hand" in Path(f"/proc/{parent}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whoever_dies_each_photo_is_done_once(tmp_path: Path, cluster: Any, seed: int) -> None:
+    """Drivers, nodes, actors and their processes are killed at any moment."""
+    photos = 100
+    (tmp_path / "in").mkdir()
+    for number in range(photos):
+        (tmp_path / f"in/{number:04}.jpg").write_bytes(jpeg(number))
+    words = ("manifest", "in", "-o", "job", "--to", "cut/", *NETWORK, "--shard-size", "10")
+    subprocess.run([sys.executable, "-m", "u2cut", *words], cwd=tmp_path, check=True)
+    draw = random.Random(seed)
+    node = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+    process = start(tmp_path, cluster)
+    for _ in range(photos // 25):
+        wait = time.monotonic() + draw.uniform(1, 8)
+        while time.monotonic() < wait and process.poll() is None:
+            time.sleep(0.05)
+        if process.poll() is not None:
+            break
+        victim = draw.choice(["driver", "node", "worker", "worker"])
+        if victim == "driver":
+            process.kill()
+            process.wait()
+            process = start(tmp_path, cluster)
+        elif victim == "node":
+            cluster.remove_node(node, allow_graceful=False)
+            node = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+        elif alive := workers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(draw.choice(alive), 9)
+    assert process.wait(WAIT + photos) == 0, (tmp_path / "said").read_text()
+    cluster.remove_node(node)
+    assert records(tmp_path / "job") == {f"in/{n:04}.jpg": ["ok"] for n in range(photos)}
+    plain = ("remove", "in", "-o", "plain/", *NETWORK)
+    subprocess.run([sys.executable, "-m", "u2cut", *plain], cwd=tmp_path, check=True)
+    assert files(tmp_path / "cut") == files(tmp_path / "plain")

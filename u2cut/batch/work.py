@@ -63,12 +63,13 @@ class Worker:
             return
         except _Died:
             self.close()
-        left = jobs[done:]
-        if len(left) == 1:
-            logger.error("%s: %s", printable(left[0].source), _DEADLY)
-            yield Result(left[0], status="failed", error=RuntimeError(_DEADLY)).record()
+        if len(jobs) == 1:
+            logger.error("%s: %s", printable(jobs[0].source), _DEADLY)
+            yield Result(jobs[0], status="failed", error=RuntimeError(_DEADLY)).record()
             return
-        half = len(left) // 2
+        # Somebody else may have killed it: only a photo that was alone is to blame.
+        left = jobs[done:]
+        half = (len(left) + 1) // 2
         yield from self.records(left[:half])
         yield from self.records(left[half:])
 

@@ -215,14 +215,14 @@ def test_told_to_end_it_finishes_its_photo_and_keeps_what_is_done(
         command, cwd=folder, stderr=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + 60
-    while len(files(folder / "cut")) < 3:
+    while len(files(folder / "cut")) < 6:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     whom(process.pid, signal.SIGTERM)
     assert process.wait(60) == 130
     assert not (folder / "job/done").exists()
     kept = gzip.decompress((folder / "job/part/000000.jsonl.gz").read_bytes()).splitlines()
-    assert 2 <= len(kept) < 45
+    assert 1 <= len(kept) < 45
     done = [folder / json.loads(line)["output"] for line in kept if b'"ok"' in line]
     assert done
     before = {path: path.stat().st_mtime_ns for path in done}

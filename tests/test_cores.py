@@ -35,3 +35,18 @@ def test_a_scheduler_says_how_many_are_a_process_own(
     without = cores.available_cores()
     monkeypatch.setenv("OMP_NUM_THREADS", told)
     assert cores.available_cores() == (left or without)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("fpu avx512f avx512_bf16", True), ("fpu amx_bf16 amx_tile", True), ("fpu avx512f", False)],
+)
+def test_only_a_processor_with_the_instructions_computes_in_bf16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor\t: 0\nmodel name\t: avx512_bf16 of a kind\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(cores, "_CPUINFO", info)
+    assert cores.computes_in_bf16() is expected
+    monkeypatch.setattr(cores, "_CPUINFO", tmp_path / "none")
+    assert not cores.computes_in_bf16()

@@ -1,10 +1,12 @@
-"""The number of threads that this process may keep busy."""
+"""The processor: how many threads may keep it busy, and what it computes in."""
 
 import math
 import os
 from pathlib import Path
 from typing import Final
 
+_CPUINFO: Final = Path("/proc/cpuinfo")
+_BF16: Final = {"avx512_bf16", "amx_bf16"}  # instructions; without them libraries emulate it
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # control groups, version 2: a container's
 
 
@@ -24,6 +26,15 @@ def told_cores() -> int | None:
     """Return what OMP_NUM_THREADS says, or None."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     return int(told) if told.isdecimal() and int(told) else None
+
+
+def computes_in_bf16() -> bool:
+    """Tell whether the processor multiplies bf16 itself, as far as Linux says."""
+    try:
+        text = _CPUINFO.read_text("ascii", errors="replace")
+    except OSError:  # not Linux
+        return False
+    return any(_BF16 & set(line.split()) for line in text.splitlines() if line.startswith("flags"))
 
 
 def _quota(path: Path) -> int:

@@ -160,7 +160,7 @@ def test_a_network_is_judged_by_the_maps_that_u2cut_writes(
     ran("--data", ecssd, *BUNDLED, "--batch-size", "2", *judging, "--json", "--verbose")
     out, err = capfd.readouterr()
     network = json.loads(out)
-    assert "on cpu, fp32" in err
+    assert "on cpu, " in err
     folder = judged(capfd, "--data", ecssd, "--pred", tmp_path)
     assert network["source"] == " ".join(["u2netp 64", *judging[1:]])
     assert network["sets"][0]["scores"] == pytest.approx(folder["sets"][0]["scores"], abs=1e-4)

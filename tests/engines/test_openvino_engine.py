@@ -45,7 +45,8 @@ def test_a_warm_cache_needs_no_torch(weights, photos, published, tmp_path) -> No
     code = (
         "import sys, pathlib, numpy as np\n"
         "from u2cut.engines.base import open_engine\n"
-        f"engine = open_engine(pathlib.Path({str(weights)!r}), engine='openvino', size=64)\n"
+        f"engine = open_engine(pathlib.Path({str(weights)!r}), engine='openvino', precision='fp32',"
+        " size=64)\n"
         f"maps = engine.predict(np.load({str(tmp_path / 'batch.npy')!r}))\n"
         f"np.save({str(tmp_path / 'maps.npy')!r}, maps)\n"
         "assert 'torch' not in sys.modules\n"

@@ -118,6 +118,14 @@ def test_bf16_without_the_hardware_is_an_error(weights, monkeypatch: pytest.Monk
         on_cpu(weights, "bf16")
 
 
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_bf16_where_the_processor_computes_in_it(
+    weights, monkeypatch: pytest.MonkeyPatch, native: bool, expected: str
+) -> None:
+    monkeypatch.setattr(engine_module, "computes_in_bf16", lambda: native)
+    assert on_cpu(weights, "auto").precision == expected
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 0.1), ("fp16", 0.1)])
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:all"])

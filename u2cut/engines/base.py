@@ -74,8 +74,8 @@ def open_engine(
         engine: An `EngineName`; "auto" is torch on a GPU, else OpenVINO if it is installed,
             else torch.
         device: "auto", "cpu", "cuda", "cuda:N", "cuda:all" or "mps".
-        precision: A `Precision`; "auto" is fp32 on the CPU and on MPS, bf16 (fp16 on
-            older ones) on CUDA.
+        precision: A `Precision`; "auto" is bf16 where the device computes in it, else fp16 on
+            CUDA, and fp32 on the CPU and on MPS.
         size: Side of the square network inputs.
 
     Raises:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from u2cut.console import logger
-from u2cut.cores import available_cores, told_cores
+from u2cut.cores import available_cores, computes_in_bf16, told_cores
 from u2cut.engines import compiled
 from u2cut.engines.openvino_import import openvino as ov
 from u2cut.errors import DeviceError, OutputError
@@ -22,7 +22,7 @@ class OpenVINOEngine:
 
     Args:
         path: A weight file.
-        precision: "auto" (fp32), "fp32", "bf16" or "int8".
+        precision: "auto" (bf16 where the CPU computes in it, else fp32), "fp32", "bf16" or "int8".
         size: Side of the square inputs; no other size runs.
 
     Raises:
@@ -48,7 +48,8 @@ class OpenVINOEngine:
                     f"int8 needs a calibration for these weights at size {size} first, once: "
                     "u2cut calibrate PHOTOS..."
                 )
-            network = _compile(core, path, size, settings)
+            logger.info("compiling the network for OpenVINO, once")
+            network = core.compile_model(_graph(path, size, self.precision), "CPU", settings)
             _keep(network, place)
         self._kept = kept  # the network reads from it
         self._request = network.create_infer_request()
@@ -78,14 +79,14 @@ def calibrate(path: Path, photos: Iterable[NDArray[np.float32]], *, size: int) -
     from u2cut.engines.int8 import quantise
 
     core = ov.Core()
-    model = quantise(_graph(path, size), photos)
+    model = quantise(_graph(path, size, "int8"), photos)
     place = _entry(path, "int8", size)
     compiled.write(place, _blob(core.compile_model(model, "CPU", _settings("int8"))))
 
 
 def _resolve_precision(precision: str, core: ov.Core) -> str:
     if precision == "auto":
-        return "fp32"
+        return "bf16" if computes_in_bf16() else "fp32"
     if precision == "fp16":
         raise DeviceError("fp16 needs a GPU: use --precision fp32 or bf16 on the CPU")
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -105,7 +106,8 @@ def _settings(precision: str) -> dict[str, str]:
 
 def _entry(path: Path, precision: str, size: int) -> Path:
     version = ov.__version__.partition("-")[0]
-    return compiled.entry(path, size=size, precision=precision, version=f"openvino{version}")
+    form = "" if precision == "fp32" else "-levelled"
+    return compiled.entry(path, size=size, precision=precision, version=f"openvino{version}{form}")
 
 
 def _imported(
@@ -121,19 +123,20 @@ def _imported(
     return network
 
 
-def _compile(core: ov.Core, path: Path, size: int, settings: dict[str, str]) -> ov.CompiledModel:
-    logger.info("compiling the network for OpenVINO, once")
-    return core.compile_model(_graph(path, size), "CPU", settings)
-
-
-def _graph(path: Path, size: int) -> ov.Model:
+def _graph(path: Path, size: int, precision: str) -> ov.Model:
     # torch reads the weights: the only time that it is needed.
+    from u2cut.engines.levelled import level, levelled
     from u2cut.engines.torch_engine import FusedNetwork
-    from u2cut.export.openvino_graph import openvino_model
+    from u2cut.export.openvino_graph import add_to_layer, openvino_model
     from u2cut.weights.load import load_network
 
-    model = openvino_model(FusedNetwork(load_network(path)))
+    network = FusedNetwork(load_network(path))
+    if precision != "fp32":
+        level(network.network)
+    model = openvino_model(network)
     model.reshape([1, 3, size, size])
+    for name, layer in levelled(network.network):
+        add_to_layer(model, name, layer.edges)
     return model
 
 

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from u2cut.console import logger
+from u2cut.cores import computes_in_bf16
+from u2cut.engines.levelled import level
 from u2cut.errors import DeviceError
 from u2cut.model import ConvBNReLU, U2Net, upsample_to
 from u2cut.weights.load import load_network
@@ -99,12 +101,14 @@ class TorchEngine:
         self._load()
 
     def _load(self) -> None:
-        self._replicas = [
-            FusedNetwork(load_network(self._path))
-            .to(device, _DTYPES[self.precision])
-            .to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stub
-            for device in self._devices
-        ]
+        self._replicas = []
+        for device in self._devices:
+            network = FusedNetwork(load_network(self._path))
+            if self.precision != "fp32":
+                level(network.network)
+            network.to(device, _DTYPES[self.precision])
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stub
+            self._replicas.append(network)
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the fused maps of a batch: (B, 3, S, S) to (B, S, S) in [0, 1]."""
@@ -259,9 +263,9 @@ def _resolve_precision(precision: str, kind: str) -> str:
         DeviceError: The device can't compute in it.
     """
     if precision == "auto":
-        if kind != "cuda":
-            return "fp32"
-        return "bf16" if _has_bf16(kind) else "fp16"
+        if kind == "cuda":
+            return "bf16" if _has_bf16(kind) else "fp16"
+        return "bf16" if kind == "cpu" and computes_in_bf16() else "fp32"
     if precision == "int8":
         raise DeviceError("int8 is the OpenVINO engine's: use --engine openvino")
     if precision == "fp16" and kind == "cpu":

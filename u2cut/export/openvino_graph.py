@@ -1,9 +1,11 @@
 """The network as an OpenVINO model."""
 
+from collections.abc import Callable
+
 import openvino as ov
 import openvino.opset13 as ops
 from openvino import Output, Type
-from torch import nn
+from torch import Tensor, nn
 
 from u2cut.engines.torch_engine import FusedNetwork
 from u2cut.export.graph import build
@@ -17,6 +19,24 @@ def openvino_model(network: FusedNetwork) -> ov.Model:
     saliency.set_friendly_name("map")
     saliency.output(0).set_names({"map"})
     return ov.Model([saliency.output(0)], [photo], "u2net")
+
+
+def add_to_layer(model: ov.Model, name: str, what: Callable[[int, int], Tensor]) -> None:
+    """Add a constant to a convolution's output, after its bias.
+
+    Args:
+        model: Of static shape; changed.
+        name: The layer's.
+        what: Makes the constant, (1, C, H, W) in fp32, of H and W.
+    """
+    (layer,) = (op for op in model.get_ops() if op.get_friendly_name() == name)
+    (biased,) = layer.output(0).get_target_inputs()
+    output = biased.get_node().output(0)
+    readers = output.get_target_inputs()
+    height, width = tuple(output.shape)[2:]
+    added = ops.add(output, ops.constant(what(height, width).numpy(), dtype=Type.f32))
+    for reader in readers:
+        reader.replace_source_output(added.output(0))
 
 
 class _Layers:

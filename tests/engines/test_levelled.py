@@ -1,0 +1,97 @@
+"""Channels that hold one value on every photo, and precisions with few digits."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from u2cut import saliency
+from u2cut.datasets.masks import read_frame
+from u2cut.engines.levelled import level, levelled
+from u2cut.engines.openvino_engine import _graph
+from u2cut.engines.torch_engine import FusedNetwork
+from u2cut.model import U2Net
+from u2cut.weights import find
+from u2cut.weights.load import load_network
+
+Floats = NDArray[np.float32]
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
+
+
+@pytest.fixture(scope="module")
+def constant(network: U2Net) -> U2Net:
+    """A network whose stage 2d holds a channel of about 226 that the next layer takes away."""
+    made = deepcopy(network)
+    first = made.get_submodule("stage2d.rebnconv2d")
+    second = made.get_submodule("stage2d.rebnconv1d")
+    with torch.no_grad():
+        first.bn_s1.weight[5] = 0.01
+        first.bn_s1.bias[5] = 226
+        kernel = torch.randn(64, 3, 3, generator=torch.Generator().manual_seed(1))
+        second.conv_s1.weight[:, 5] = kernel
+        second.bn_s1.running_mean.copy_(226 * kernel.sum((1, 2)))
+    return made.eval()
+
+
+def maps(network: FusedNetwork, batch: torch.Tensor) -> Floats:
+    with torch.inference_mode():
+        found: Floats = network(batch).numpy()
+    return found
+
+
+def test_the_network_stays_what_it_is(
+    constant: U2Net, photos: Callable[[int, int], Floats]
+) -> None:
+    """To the border, where the reader sees the level end, and at sizes that aren't square."""
+    batch = torch.from_numpy(photos(2, 96))[..., :64]
+    plain = FusedNetwork(deepcopy(constant))
+    moved = FusedNetwork(deepcopy(constant))
+    level(moved.network)
+    assert [name for name, _ in levelled(moved.network)] == ["stage2d.rebnconv1d"]
+    for _ in range(2):
+        np.testing.assert_allclose(maps(moved, batch), maps(plain, batch), atol=2e-4)
+
+
+def test_in_bf16_nothing_is_lost(constant: U2Net, photos: Callable[[int, int], Floats]) -> None:
+    batch = torch.from_numpy(photos(2, 96))
+    exact = maps(FusedNetwork(deepcopy(constant)), batch)
+    errors = []
+    for change in (lambda network: None, level):
+        network = FusedNetwork(deepcopy(constant))
+        change(network.network)
+        found = maps(network.to(torch.bfloat16), batch.bfloat16())
+        errors.append(float(np.abs(found - exact).mean()))
+    assert errors[1] < errors[0] / 4
+
+
+@pytest.mark.parametrize("name", ["u2netp", "lite"])
+def test_what_is_bundled_keeps_its_maps_in_bf16(name: str) -> None:
+    inputs = [saliency.preprocess(read_frame(path).image, 160) for path in EXAMPLES]
+    batch = torch.from_numpy(np.stack(inputs))
+    network = FusedNetwork(load_network(find(name).path))
+    exact = maps(network, batch)
+    level(network.network)
+    assert list(levelled(network.network))
+    found = maps(network.to(torch.bfloat16), batch.bfloat16())
+    assert np.abs(found - exact).mean() < 0.004
+
+
+def test_openvino_builds_the_same(
+    constant: U2Net, photos: Callable[[int, int], Floats], tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(constant.state_dict(), path)
+    photo = photos(1, 96)
+    exact = maps(FusedNetwork(deepcopy(constant)), torch.from_numpy(photo))
+    for precision in ("bf16", "fp32"):
+        model = _graph(path, 96, precision)
+        names = {op.get_friendly_name() for op in model.get_ops()}
+        assert "stage2d.rebnconv1d" in names
+        run = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        np.testing.assert_allclose(run(photo)[0][:, 0], exact, atol=2e-4)

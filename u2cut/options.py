@@ -451,8 +451,8 @@ class NetworkOptions(WeightsOptions):
     precision: Precision = field(
         default=Precision.AUTO,
         metadata=option(
-            "What it computes in: auto is bf16 where the processor or GPU has it, else fp32 (fp16 on "
-            "CUDA); int8 with openvino only."
+            "What it computes in: auto is bf16 where the processor or GPU has it, else fp32 (fp16 "
+            "on CUDA); int8 with openvino only."
         ),
     )
     batch_size: int | None = field(

@@ -50,7 +50,11 @@ def environment(model: str, scratch: Path) -> dict[str, str]:
     weights = find(model).path
     state, onnx = scratch / f"{model}.pth", scratch / f"{model}.onnx"
     torch.save(load_file(weights), state)
-    subprocess.run([*U2CUT, "export", "--weights", str(weights), "-o", str(onnx), "-q"], check=True)
+    subprocess.run(
+        [*U2CUT, "export", "--weights", str(weights), "-o", str(onnx), "-q"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return os.environ | {
         "U2NET_HOME": str(scratch),
         "MODEL_CHECKSUM_DISABLED": "1",

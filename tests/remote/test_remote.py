@@ -373,3 +373,32 @@ def test_nothing_remote_is_loaded_for_local_photos(tmp_path: Path) -> None:
     script = "import sys, u2cut.cli.app, u2cut.cli.batch; print('obstore' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
     assert done.stdout.strip() == b"False"
+
+
+def test_a_data_set_far_away_is_judged_like_a_local_one(
+    store: Store, shop: tuple[Store, str], u2cut: Command, tmp_path: Path
+) -> None:
+    place = tmp_path / "val"
+    for name in ("images", "masks"):
+        (place / name).mkdir(parents=True)
+    for number in range(3):
+        (place / f"images/{number}.jpg").write_bytes(jpeg(number))
+        mask = np.zeros(np.asarray(Image.open(io.BytesIO(jpeg(number)))).shape[:2], np.uint8)
+        mask[5:20, 5:20] = 255
+        Image.fromarray(mask).save(place / f"masks/{number}.png")
+    for path in place.rglob("*.*"):
+        store.objects["shop", f"sets/{path.relative_to(tmp_path)}"] = path.read_bytes()
+    options = ("--model", "u2netp", "--offline", "--size", "64", "--json", "-q")
+    here = u2cut("eval", "--data", place, *options)
+    assert here.returncode == 0, here.stderr
+    there = u2cut("eval", "--data", "s3://shop/sets/val", *options)
+    assert there.stdout == here.stdout, there.stderr
+    apart = ("--images", "s3://shop/sets/val/images", "--masks", "s3://shop/sets/val/masks")
+    assert (
+        json.loads(u2cut("eval", *apart, *options).stdout)["overall"]
+        == (json.loads(here.stdout)["overall"])
+    )
+    missing = u2cut("eval", "--data", "s3://nowhere/val", *options)
+    assert missing.returncode != 0
+    assert b"there is no such bucket" in missing.stderr
+    assert b"Traceback" not in missing.stderr

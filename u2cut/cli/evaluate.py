@@ -73,14 +73,15 @@ def evaluate(options: EvalOptions, report: ReportOptions, network: NetworkOption
     _check_plots(report)
     with console.protect_stdout() as stdout:
         from u2cut.evaluation import report as tables
-        from u2cut.evaluation.run import judge
+        from u2cut.evaluation.run import at_hand, judge
 
-        found = judge(options, network, worst=report.worst, quiet=report.quiet)
-        write = tables.as_text
-        if report.json or report.markdown:
-            write = tables.as_json if report.json else tables.as_markdown
-        stdout.write(write(found).encode())
-        _draw(found, report)
+        with at_hand(options, quiet=report.quiet) as here:
+            found = judge(here, network, worst=report.worst, quiet=report.quiet)
+            write = tables.as_text
+            if report.json or report.markdown:
+                write = tables.as_json if report.json else tables.as_markdown
+            stdout.write(write(found).encode())
+            _draw(found, report)
 
 
 def _check_plots(options: ReportOptions) -> None:

@@ -1,7 +1,8 @@
 """An evaluation from its options to its report."""
 
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from u2cut import weights
 from u2cut.cores import available_cores
 from u2cut.cutout import Cutout
 from u2cut.datasets import pairs as data
+from u2cut.datasets.fetch import fetching
 from u2cut.engines.predictor import Predictor
 from u2cut.errors import UsageError, printable
 from u2cut.evaluation.judge import Fault, Judged, find_maps, judge_folder, judge_network
@@ -17,6 +19,23 @@ from u2cut.evaluation.options import EvalOptions
 from u2cut.evaluation.report import Report, gather
 from u2cut.imaging.decode import Frame
 from u2cut.options import EdgeOptions, Matting, NetworkOptions, RenderOptions
+
+
+@contextmanager
+def at_hand(options: EvalOptions, *, quiet: bool) -> Iterator[EvalOptions]:
+    """Yield the options with copies of those folders that are far away; they go afterwards.
+
+    Raises:
+        DataError: A folder can't be fetched.
+    """
+    with fetching(quiet=quiet) as fetcher:
+        yield replace(
+            options,
+            data=[fetcher.at_hand(folder) for folder in options.data],
+            images=options.images and fetcher.at_hand(options.images),
+            masks=options.masks and fetcher.at_hand(options.masks),
+            pred=options.pred and fetcher.at_hand(options.pred),
+        )
 
 
 def judge(options: EvalOptions, network: NetworkOptions, *, worst: int, quiet: bool) -> Report:

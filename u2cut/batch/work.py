@@ -180,11 +180,11 @@ def do_shard(job: JobFolder, number: int, worker: Worker, description: Descripti
             records.append(record)
             if len(records) % KEPT_EVERY == 0 and len(records) < len(jobs):
                 job.keep(number, records)
+        job.finish(number, records, description)
     except (KeyboardInterrupt, SystemExit):  # Ray exits a worker by the latter
         records += worker.stop()
         job.keep(number, records)
         raise
-    job.finish(number, records, description)
     return records
 
 

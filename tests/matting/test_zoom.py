@@ -99,3 +99,19 @@ def test_a_photo_that_is_hardly_larger_than_the_map_is_not_looked_at_again() -> 
     assert not looks
     refine_by_zoom(np.zeros((600, 800, 3), np.uint8), saliency, look)
     assert looks
+
+
+def test_a_second_look_loses_no_part_that_the_first_was_sure_of() -> None:
+    """Of an ant the enlarged look shows the body, and not the legs."""
+    photo = landscape((300, 200), radius=60)
+    cv2.rectangle(photo, (360, 190), (420, 210), (255, 255, 255), -1)
+    first = np.asarray(cv2.resize(photo[..., 0] / np.float32(255), (320, 320)), np.float32)
+
+    def without_legs(part: Photo) -> Map:
+        body = cv2.erode(part, np.ones((25, 25), np.uint8))
+        return bright_look(np.asarray(cv2.dilate(body, np.ones((25, 25), np.uint8)), np.uint8))
+
+    photo = cv2.resize(photo, (2700, 1800), interpolation=cv2.INTER_NEAREST)
+    kept = refine_by_zoom(photo, first, bright_look)
+    assert kept is not first
+    assert refine_by_zoom(photo, first, lambda part: without_legs(part[::3, ::3])) is first

@@ -115,12 +115,12 @@ def binarise_uncertain(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
         (h, w) float32 in [0, 1].
     """
     p = np.clip(saliency, 1e-4, 1 - 1e-4)
-    gain = 1 + _DECISION * greyness(p, max(1, round(max(p.shape) * _REACH))) ** 4
+    gain = 1 + _DECISION * _greyness(p, max(1, round(max(p.shape) * _REACH))) ** 4
     odds = (p / (1 - p)) ** gain
     return np.asarray(odds / (1 + odds), np.float32)
 
 
-def greyness(saliency: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+def _greyness(saliency: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
     """Return the greyness around each pixel, (h, w) in [0, 1]: 1 where the map is 0.5 all over."""
     return np.clip(box_mean(4 * saliency * (1 - saliency), radius), 0, 1)
 

@@ -20,14 +20,17 @@ _FINER: Final = (
 _PADDING: Final = 0.3  # of the subject's box, on each side
 _FAINTEST: Final = 0.15  # what the first look gives less than this can't become subject
 _AGREEMENT: Final = 0.5  # intersection over union of the two looks, halved at 0.5
+_SURE: Final = 0.9  # of what the first look gives more than this,
+_KEPT: Final = 0.9  # the second must show so much
 _FINEST: Final = 1600  # longest side of a merged map
 
 
 def refine_by_zoom(image: NDArray[np.uint8], saliency: Array, look: Look) -> Array:
     """Look again at each subject that fills little of the photo, and merge.
 
-    A second prediction counts only if it finds, in its box, the subject of the first. A photo
-    that is hardly larger than the map isn't looked at again.
+    A second prediction counts only if it finds, in its box, the subject of the first, and loses
+    no part of which the first is sure. A photo that is hardly larger than the map isn't looked at
+    again.
 
     Args:
         image: RGB, (H, W, 3) uint8.
@@ -127,11 +130,15 @@ def _support(
 
 
 def _agree(first: Array, second: Array) -> bool:
-    """Tell whether both looks show the same subject, at the first look's resolution."""
+    """Tell whether both looks show the same subject, and the second all that the first is sure of.
+
+    They are compared at the first look's resolution.
+    """
     size = first.shape[1], first.shape[0]
     reduced = np.asarray(cv2.resize(second, size, interpolation=cv2.INTER_AREA))
-    a, b = first > 0.5, reduced > 0.5
-    return bool((a & b).sum() >= _AGREEMENT * max(1, (a | b).sum()))
+    a, b, sure = first > 0.5, reduced > 0.5, first > _SURE
+    same = (a & b).sum() >= _AGREEMENT * max(1, (a | b).sum())
+    return bool(same and (sure & b).sum() >= _KEPT * sure.sum())
 
 
 def _merge(saliency: Array, shape: tuple[int, int], found: list[tuple[Box, Array]]) -> Array:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("openvino")
+ov = pytest.importorskip("openvino")
 
-from u2cut.engines import compiled
+from u2cut.engines import compiled, openvino_engine
 from u2cut.engines.base import open_engine
 from u2cut.engines.openvino_engine import OpenVINOEngine, calibrate
 from u2cut.errors import DeviceError, WeightsError
@@ -147,3 +147,11 @@ def test_int8_runs_from_the_cache_after_a_calibration(weights, photos, published
     engine = open_engine(weights, precision="int8", size=64)
     assert (engine.name, engine.precision) == ("openvino", "int8")
     assert np.abs(engine.predict(batch) - published(batch)).mean() < 0.05
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_bf16_where_the_processor_computes_in_it(
+    monkeypatch: pytest.MonkeyPatch, native: bool, expected: str
+) -> None:
+    monkeypatch.setattr(openvino_engine, "computes_in_bf16", lambda: native)
+    assert openvino_engine._resolve_precision("auto", ov.Core()) == expected

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from u2cut.matting import Method, alpha_matte, trimap
 from u2cut.matting import alpha as room
+from u2cut.matting.colour import recognise
 
 Photo = NDArray[np.uint8]
 Map = NDArray[np.float32]
@@ -283,3 +284,21 @@ def test_a_dip_in_what_the_map_is_sure_of_is_no_hole(method) -> None:
     assert alpha_matte(photo, saliency, method)[200:280, 200:280].min() > 0.85
     saliency[150:170, 150:170] = 0.05  # a hole that the map shows is one
     assert alpha_matte(photo, saliency, method)[240, 240] < 0.2
+
+
+def test_best_decides_on_a_finer_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = disc(blur=3, size=1600, radius=700)
+    photo = painted(
+        truth, noise((200, 60, 40), 5, truth.shape), noise((30, 90, 150), 5, truth.shape)
+    )
+    decided: list[int] = []
+
+    def counted(colours: Map, prior: Map) -> Map:
+        decided.append(prior.size)
+        return recognise(colours, prior)
+
+    monkeypatch.setattr("u2cut.matting.alpha.recognise", counted)
+    for method in METHODS:
+        assert error(alpha_matte(photo, coarse(truth), method), truth) < 0.01
+    fast, best = decided
+    assert best > 4 * fast

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ov = pytest.importorskip("openvino")
+pytest.importorskip("openvino")
 
 from u2cut.engines import compiled, openvino_engine
 from u2cut.engines.base import open_engine
 from u2cut.engines.openvino_engine import OpenVINOEngine, calibrate
+from u2cut.engines.openvino_import import openvino as ov
 from u2cut.errors import DeviceError, WeightsError
 
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote_plus
 from u2cut.console import NOTICE, logger
 from u2cut.errors import InputError, printable
 from u2cut.files import STD
-from u2cut.files.address import address_of, base_name, is_web
+from u2cut.files.address import address_of, base_name, is_web, stays_inside
 from u2cut.files.read import read
 from u2cut.imaging.formats import READ
 from u2cut.options import InputOptions
@@ -88,7 +88,7 @@ def inventory(path: str) -> Iterator[Source]:
             if len(row) < 2:
                 raise InputError("no inventory: lines hold bucket and key", path=path)
             key = unquote_plus(row[1])
-            if _is_photo(key) and not {"", ".", ".."} & set(key.split("/")):
+            if _is_photo(key) and stays_inside(key):
                 yield Source(f"s3://{row[0]}/{key}", key)
     except (OSError, EOFError, ValueError, csv.Error) as e:
         raise InputError(f"isn't a CSV file ({e})", path=path) from e
@@ -145,7 +145,7 @@ class _Finder:
             if not within(found):
                 continue
             relative = found.removeprefix(f"{root}/")
-            if ".." in relative.split("/") or "\0" in relative or "" in relative.split("/"):
+            if not stays_inside(relative):
                 logger.warning("%s: is left out, for its name leaves the tree", printable(found))
                 continue
             empty = False

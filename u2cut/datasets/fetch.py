@@ -9,7 +9,7 @@ from typing import Final
 
 from u2cut.console import progress
 from u2cut.errors import DataError, InputError, OutputError
-from u2cut.files.address import address_of, base_name
+from u2cut.files.address import address_of, base_name, stays_inside
 from u2cut.files.read import read
 
 _IN_FLIGHT: Final = 8
@@ -53,14 +53,14 @@ class Fetcher:
         to.mkdir(parents=True)
 
         def fetch(path: str) -> None:
-            parts = path.removeprefix(root).split("/")
-            if {"", ".", ".."} & set(parts):
+            relative = path.removeprefix(root)
+            if not stays_inside(relative):
                 raise DataError("its name leaves the folder", path=path)
             try:
                 data = read(path)
             except InputError as e:
                 raise DataError(str(e), path=path) from e
-            target = to.joinpath(*parts)
+            target = to / relative
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)

@@ -50,6 +50,11 @@ def join(folder: str, *names: str) -> str:
     return "/".join((folder.rstrip("/"), *(n.replace(os.sep, "/") for n in names if n)))
 
 
+def stays_inside(relative: str) -> bool:
+    """Tell whether a key below a folder is a path there: no empty part, no ., .. or NUL in it."""
+    return "\0" not in relative and not {"", ".", ".."} & set(relative.split("/"))
+
+
 def absolute(path: str) -> str:
     """Return what makes two names the same: an absolute path, or the address as it is."""
     return address_of(path) or os.path.normcase(os.path.abspath(path))

@@ -2,8 +2,9 @@
 
     python benchmarks/confidence.py VALIDATION --model u2netp --model u2net [--step 2]
 
-VALIDATION holds data sets (128 in a mask is unknown). Every photo is seen once and in all views.
-The constants are fitted on one half of the photos, and everything else is said of the other.
+VALIDATION holds data sets (128 in a mask is unknown). Every photo is seen once, in all views, and
+by the second network. The constants are fitted on one half of the photos, and everything else is
+said of the other.
 """
 
 import zlib
@@ -17,7 +18,7 @@ from u2cut.datasets.masks import read_pair
 from u2cut.datasets.pairs import Pair
 from u2cut.engines.predictor import Predictor
 
-Rows = list[tuple[int, float, float, float, float, float]]
+Rows = list[tuple[int, float, float, float, float, float, float]]
 
 
 def overlap(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
@@ -29,7 +30,7 @@ def measure(predictor: Predictor, pairs: list[Pair]) -> Rows:
     """Return for each photo a row of numbers.
 
     Its half; the first view's doubt and IoU; the surest view's doubt, the disagreement of the
-    others with it, and its IoU.
+    others and of the second network with it, and its IoU.
     """
     rows: Rows = []
     for pair in pairs:
@@ -43,12 +44,13 @@ def measure(predictor: Predictor, pairs: list[Pair]) -> Rows:
         def iou(found: NDArray[np.float32], known=known, subject=subject) -> float:
             return overlap((saliency.upsample(found, known.shape) > 0.5) & known, subject & known)
 
-        surest = min(maps, key=saliency.uncertainty)
+        opinions = [saliency.to_saliency(m) for m in predictor.opinions(frame.for_network)]
+        surest = saliency.surest(maps, opinions[0])
         others = [m for m in maps if m is not surest]
-        apart = [1 - saliency._agreement(surest, other) for other in others] or [1.0]
+        apart = [saliency._apart(surest, some or [None]) ** 2 for some in (others, opinions)]
         doubts = [min(saliency.uncertainty(m), 1.0) for m in (maps[0], surest)]
         half = zlib.crc32(f"{pair.group}/{pair.stem}".encode()) % 2
-        row = (half, doubts[0], iou(maps[0]), doubts[1], float(np.mean(apart)), iou(surest))
+        row = (half, doubts[0], iou(maps[0]), doubts[1], apart[0], apart[1], iou(surest))
         rows.append(row)
     return rows
 
@@ -94,10 +96,13 @@ def main() -> None:
     def views(t: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack([np.ones(len(t)), np.sqrt(t[:, 3]), np.sqrt(t[:, 4])], axis=1)
 
+    def asked(t: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack([np.ones(len(t)), np.sqrt(t[:, 5])], axis=1)
+
     tuning = everything[everything[:, 0] == 0]
     print("| views | photos | Spearman | worst tenth among the doubtful fifth | below .7 | right |")
     print("|---|---|---|---|---|---|")
-    for name, features, truth in (("one", one_view, 2), ("all", views, 5)):
+    for name, features, truth in (("one", one_view, 2), ("all", views, 6), ("asked", asked, 6)):
         weights = fit(features(tuning), tuning[:, truth])
         for model, table in tables.items():
             judged = table[table[:, 0] == 1]

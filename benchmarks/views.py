@@ -28,6 +28,7 @@ class Seen:
 
     group: str
     maps: list[NDArray[np.float32]]
+    opinion: NDArray[np.float32] | None
     doubts: list[float]
     iou: list[float]
     mae: list[float]
@@ -39,7 +40,8 @@ def see(predictor: Predictor, pair: Pair) -> Seen | None:
     if saliency.to_saliency(fused[0]) is None:
         return None
     known, subject = truth != 128, truth > 128
-    seen = Seen(pair.group, [], [], [], [])
+    opinion = saliency.to_saliency(predictor.opinions(frame.for_network)[0])
+    seen = Seen(pair.group, [], opinion, [], [], [])
     for found in map(saliency.to_saliency, fused):
         filled = found if found is not None else np.zeros((2, 2), np.float32)
         grown = saliency.upsample(filled, (truth.shape[0], truth.shape[1]))
@@ -58,19 +60,20 @@ def second(seen: Seen, doubt: float, filling: float) -> int:
     return SMALLER if asked and surer and filled > filling else 0
 
 
-def chosen(seen: Seen) -> int:
-    """The rule of ``best``."""
-    found = saliency.surest(seen.maps)
-    return next(k for k, view in enumerate(seen.maps) if view is found)
+def confirmed(seen: Seen, weight: float) -> int:
+    """The rule of ``best``, with another weight."""
+    agreement = [saliency._agreement(view, seen.opinion) for view in seen.maps]
+    return int(np.argmin(np.array(seen.doubts) - weight * np.array(agreement)))
 
 
 def rules() -> dict[str, Callable[[Seen], int]]:
     found: dict[str, Callable[[Seen], int]] = {
         "one view": lambda _: 0,
         "the surest": lambda seen: int(np.argmin(seen.doubts)),
-        "the surest that keeps what two agree on": chosen,
         "the best possible": lambda seen: int(np.argmax(seen.iou)),
     }
+    for weight in (0.1, 0.2, saliency._SECONDED, 0.4, 0.6):
+        found[f"confirmed, {weight}"] = lambda seen, w=weight: confirmed(seen, w)  # type: ignore[misc]
     for doubt in (0.05, 0.1, 0.2):
         for filling in (0.0, 0.2, 0.3, 0.4):
             name = f"256 if doubt > {doubt}, filling > {filling}"

@@ -20,9 +20,16 @@ PLAIN = EdgeOptions(matting=Matting.NONE)
 class Network:
     """Answers with given maps; without them, it must not be asked."""
 
-    def __init__(self, fused: np.ndarray | None = None, views: Sequence[np.ndarray] = ()) -> None:
-        self._fused, self._views = fused, views
-        self.doubt = 1.0
+    def __init__(
+        self,
+        fused: np.ndarray | None = None,
+        views: Sequence[np.ndarray] = (),
+        opinions: Sequence[np.ndarray] = (),
+        *,
+        judged: bool = True,
+    ) -> None:
+        self._fused, self._views, self._opinions = fused, views, opinions
+        self.doubt, self.judged = 1.0, judged
         self.shapes: list[tuple[int, ...]] = []
 
     def fused_map(self, image: np.ndarray) -> np.ndarray:
@@ -37,6 +44,10 @@ class Network:
     def second_view(self, image: np.ndarray) -> np.ndarray:
         self.shapes.append(image.shape)
         return self._views[0]
+
+    def opinions(self, image: np.ndarray) -> list[np.ndarray]:
+        self.shapes.append(image.shape)
+        return list(self._opinions)
 
 
 def disc_map(size: int = 96) -> np.ndarray:
@@ -63,15 +74,37 @@ def _vague() -> np.ndarray:
     return vague
 
 
+def best_of(first: np.ndarray, network: Network) -> Cutout:
+    best = EdgeOptions(matting=Matting.BEST, zoom=False)
+    return Cutout(Frame(disc_photo()), first, RenderOptions(edge=best), network)
+
+
 def test_best_takes_the_least_uncertain_view() -> None:
     vague, sure = _vague(), disc_map(64)
-    best = EdgeOptions(matting=Matting.BEST, zoom=False)
-    network = Network(views=(0.2 * sure, vague, sure))
-    cutout = Cutout(Frame(disc_photo()), vague, RenderOptions(edge=best), network)
-    assert np.array_equal(cutout.alpha, cutout_of(sure, edge=best).alpha)
-    assert network.shapes == [disc_photo().shape]
-    alone = Cutout(Frame(disc_photo()), vague, RenderOptions(edge=best), Network())
-    assert not np.array_equal(alone.alpha, cutout.alpha)
+    network = Network(views=(0.2 * sure, vague, sure), opinions=(sure,))
+    cutout = best_of(vague, network)
+    assert np.array_equal(cutout._map, maps.normalise(sure))
+    assert network.shapes == [disc_photo().shape] * 2
+    alone = best_of(vague, Network(opinions=(sure,)))
+    assert np.array_equal(alone._map, maps.normalise(vague))
+
+
+def test_best_takes_the_view_that_another_network_confirms() -> None:
+    left, right = disc_map(64), disc_map(64)
+    left[:, 32:], right[:, :32] = 0, 0
+    for opinion in (left, right):
+        network = Network(views=(right,), opinions=(opinion, 0.2 * left))
+        cutout = best_of(left, network)
+        assert np.array_equal(cutout._map, maps.normalise(opinion))
+        # Half of the opinions: it is there, half: there is no subject.
+        assert cutout.confidence == maps.confidence(opinion, opinions=[opinion, None])
+        network = Network(views=(right,), opinions=(opinion,), judged=False)
+        other = left if opinion is right else right
+        expected = maps.confidence(opinion, [other])
+        assert best_of(left, network).confidence == expected
+    nobody = best_of(left, Network(views=(right,), opinions=(0.2 * left,)))
+    assert np.array_equal(nobody._map, maps.normalise(left))
+    assert nobody.confidence < 0.3
 
 
 _FILLING = disc_map()[16:80, 16:80]
@@ -228,7 +261,7 @@ def test_a_network_that_is_unsure_by_nature_is_trusted_more(matting: Matting) ->
     options = RenderOptions(edge=EdgeOptions(matting=matting, zoom=False))
     sure = []
     for doubt in (1.0, 0.5):
-        network = Network(views=(_vague(), _vague()))
+        network = Network(views=(_vague(), _vague()), opinions=(_vague(),), judged=False)
         network.doubt = doubt
         sure.append(Cutout(Frame(disc_photo()), _vague(), options, network).confidence)
     assert sure[0] < sure[1]

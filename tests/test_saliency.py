@@ -99,13 +99,16 @@ def test_a_photo_of_the_networks_own_size_is_only_normalised() -> None:
     assert saliency.preprocess(photo, 64).transpose(1, 2, 0) == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_surest_view_must_keep_what_two_others_agree_on() -> None:
+def test_the_surest_view_is_the_one_that_another_network_confirms() -> None:
     whole = np.zeros((40, 40), np.float32)
     whole[10:30, 5:35] = 1
-    vague, vaguer, half = 0.1 + 0.7 * whole, 0.2 + 0.5 * whole, whole.copy()
-    half[:, 20:] = 0  # the least uncertain of all
-    assert saliency.surest([vaguer, half, vague]) is vague
-    assert saliency.surest([vaguer, half]) is half  # one against one
-    assert saliency.surest([vaguer]) is vaguer
-    small = half[::2, ::2].copy()
-    assert saliency.surest([vaguer, small, vague]) is vague  # whatever its size
+    vague, half = 0.02 + 0.95 * whole, whole.copy()
+    half[:, 20:] = 0  # the least uncertain
+    other = whole - half
+    assert saliency.surest([vague, half], whole) is vague
+    assert saliency.surest([vague, half], half) is half
+    assert saliency.surest([vague, half], None) is half  # it sees no subject
+    assert saliency.surest([half, other], other) is other  # both as sure
+    assert saliency.surest([half, other], other[::2, ::2].copy()) is other  # whatever its size
+    vaguer = 0.3 + 0.4 * whole
+    assert saliency.surest([vaguer, half], whole) is half  # too vague to follow

@@ -27,9 +27,11 @@ class Network(Protocol):
 
     Attributes:
         doubt: How much of its uncertainty is error (``saliency.confidence``).
+        judged: Whether the other network's opinions tell how good its maps are.
     """
 
     doubt: float
+    judged: bool
 
     def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the fused map, (S, S) float32."""
@@ -43,6 +45,10 @@ class Network(Protocol):
         """Return the fused map of one other view, (S, S) float32."""
         ...
 
+    def opinions(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Return another network's fused maps of the photo, its usual view first."""
+        ...
+
 
 class Cutout:
     """A photo with its subject found; pictures are made of it on demand.
@@ -52,7 +58,8 @@ class Cutout:
         fused: The network's fused map, (S, S) float32 probabilities.
         options: How the results look.
         network: Predicts again: parts with small subjects, and other views: all of them for
-            ``matting="best"``, one for "fast" where the first is unsure.
+            ``matting="best"``, one for "fast" where the first is unsure. And asks another network
+            for "best".
         region: The part of the photo, rows and columns, that the network saw and that may hold
             the subject; by default all of it.
     """
@@ -87,9 +94,11 @@ class Cutout:
         doubt = self._network.doubt
         if method is Matting.BEST:
             views = [first, *map(maps.to_saliency, self._network.views(image))]
-            chosen = maps.surest([view for view in views if view is not None])
+            opinions = [maps.to_saliency(fused) for fused in self._network.opinions(image)]
+            chosen = maps.surest([view for view in views if view is not None], opinions[0])
             others = [view for view in views if view is not chosen]
-            return chosen, maps.confidence(chosen, others, doubt=doubt)
+            judges = opinions if self._network.judged else ()
+            return chosen, maps.confidence(chosen, others, opinions=judges, doubt=doubt)
         if method is Matting.FAST and maps.deserves_second_view(first):
             second = maps.to_saliency(self._network.second_view(image))
             if second is not None and maps.is_better_view(second, first):

@@ -130,21 +130,22 @@ def uncertainty(saliency: NDArray[np.float32]) -> float:
     return float(np.minimum(saliency, 1 - saliency).sum()) / area if area else math.inf
 
 
-_KEPT: Final = 0.9  # share of what two views agree on that a third must show; benchmarks/views.py
+_SECONDED: Final = 0.3  # of uncertainty, that a view's full agreement makes up; benchmarks/views.py
 
 
-def surest(views: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the least uncertain of a photo's views that loses nothing of what two agree on.
+def surest(
+    views: Sequence[NDArray[np.float32]], opinion: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Return the view of a photo that is least uncertain and most like another network's map.
+
+    One network's views may all be sure, and of different things: another network, whose errors
+    are others, then tells which is meant.
 
     Args:
         views: Saliency maps of any sizes, (s, s) float32 in [0, 1], the usual view first.
+        opinion: The other network's map; None if it sees no subject.
     """
-    first = views[0]
-    seen = [upsample(view, (first.shape[0], first.shape[1])) > 0.5 for view in views]
-    agreed = np.sum(seen, axis=0) > 1
-    enough = _KEPT * np.count_nonzero(agreed)
-    whole = [v for v, s in zip(views, seen, strict=True) if np.count_nonzero(s & agreed) >= enough]
-    return min(whole or [first], key=uncertainty)
+    return min(views, key=lambda view: uncertainty(view) - _SECONDED * _agreement(view, opinion))
 
 
 # What deserves a second view, and the share of the photo that the subject fills in one that
@@ -164,34 +165,46 @@ def is_better_view(second: NDArray[np.float32], first: NDArray[np.float32]) -> b
     return bool(filled > _FILLING) and uncertainty(second) < uncertainty(first)
 
 
-# Logistic fit of the IoU with the truth; benchmarks/confidence.py.
+# Logistic fits of the IoU with the truth; benchmarks/confidence.py.
 _ONE_VIEW: Final = (2.72, -5.18)
 _VIEWS: Final = (3.16, -4.58, -2.70)
+_OPINIONS: Final = (2.83, -4.37)
 
 
 def confidence(
     chosen: NDArray[np.float32],
     others: Sequence[NDArray[np.float32] | None] = (),
     *,
+    opinions: Sequence[NDArray[np.float32] | None] = (),
     doubt: float = 1.0,
 ) -> float:
     """Return how good a map probably is: its expected IoU with the truth, in [0, 1].
 
-    From its uncertainty and, where there are other views, from how far they disagree with it.
+    From how far another network disagrees with it, where one was asked: a network is often sure
+    of what is wrong. Else from its uncertainty and, where there are other views, from how far
+    these disagree with it.
 
     Args:
         chosen: The saliency map, (s, s) float32 in [0, 1].
         others: The other views' maps, of any sizes; None for one without a subject.
+        opinions: Maps of another network, likewise.
         doubt: How much of this network's uncertainty is error, against the authors' networks.
     """
+    if opinions:
+        constant, per_disagreement = _OPINIONS
+        return _logistic(constant + per_disagreement * _apart(chosen, opinions))
     unsure = math.sqrt(min(doubt * uncertainty(chosen), 1.0))
     if not others:
         constant, per_doubt = _ONE_VIEW
         return _logistic(constant + per_doubt * unsure)
     constant, per_doubt, per_disagreement = _VIEWS
-    disagreement = float(np.mean([1 - _agreement(chosen, other) for other in others]))
-    apart = math.sqrt(disagreement)
+    apart = _apart(chosen, others)
     return _logistic(constant + per_doubt * unsure + per_disagreement * apart)
+
+
+def _apart(chosen: NDArray[np.float32], others: Sequence[NDArray[np.float32] | None]) -> float:
+    """Return how far other maps disagree with one, in [0, 1]."""
+    return math.sqrt(float(np.mean([1 - _agreement(chosen, other) for other in others])))
 
 
 def _agreement(chosen: NDArray[np.float32], other: NDArray[np.float32] | None) -> float:

@@ -1,5 +1,6 @@
 """Which engines a predictor opens for the views of a photo; real ones in test_remover.py."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,66 @@ def test_the_second_view_is_a_smaller_one_where_there_is_one(
 def test_the_mirrored_view_is_turned_back(monkeypatch: pytest.MonkeyPatch) -> None:
     views, _ = predict_views(monkeypatch, 96, any_size=True)
     assert np.array_equal(views[0], Predictor.preprocess(_Sized(96), PHOTO)[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "second", "views"), [("u2netp", "lite", 4), ("lite", "u2netp", 1)]
+)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_another_network_is_asked_as_the_first_one_is_run(
+    monkeypatch: pytest.MonkeyPatch, model: str, second: str, views: int, precision: str
+) -> None:
+    opened: list[dict[str, object]] = []
+
+    def open_engine(path: Path, **options: object) -> Engine:
+        opened.append({"path": path, **options})
+        return Engine(options["size"], "fp32", any_size=True)
+
+    monkeypatch.setattr(predictor, "open_engine", open_engine)
+    options = NetworkOptions(
+        model=model, offline=True, size=640, precision=precision, device="cuda:1", engine="torch"
+    )
+    network = Predictor(options)
+    assert len(network.opinions(PHOTO)) == views
+    assert {view.shape[0] for view in network.opinions(PHOTO)} <= {320, 256, 224}
+    (asked,) = [engine for engine in opened if second in str(engine["path"])]  # and only once
+    assert asked["device"] == "cuda:1"
+    assert asked["engine"] == "torch"
+    assert asked["precision"] == ("fp32" if precision == "fp32" else "auto")  # it isn't calibrated
+    assert asked["size"] == 320
+
+
+@pytest.mark.parametrize(
+    ("model", "best", "expected"),
+    [
+        (
+            "u2netp",
+            True,
+            [(name, size) for name in ("u2netp", "lite") for size in (320, 256, 224)],
+        ),
+        ("lite", True, [("lite", 320), ("lite", 256), ("lite", 224), ("u2netp", 320)]),
+        ("u2netp", False, [("u2netp", 320)]),
+    ],
+)
+def test_what_best_needs_is_opened_before_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, model: str, best: bool, expected: list[tuple[str, int]]
+) -> None:
+    opened: list[tuple[str, int]] = []
+
+    def open_engine(path: Path, *, size: int, **_: object) -> Engine:
+        opened.append((path.stem, size))
+        return Engine(size, "fp32", any_size=False)
+
+    monkeypatch.setattr(predictor, "open_engine", open_engine)
+    network = Predictor(NetworkOptions(model=model, offline=True), best=best)
+    deadline = time.monotonic() + 20
+    while len(opened) < len(expected) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sorted(opened) == sorted(expected)
+    if best:
+        network.views(PHOTO)
+        network.opinions(PHOTO)
+        assert len(opened) == len(expected)  # and never again
 
 
 def test_int8_is_calibrated_for_one_size_and_keeps_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

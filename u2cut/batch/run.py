@@ -28,7 +28,7 @@ from u2cut.files.remote import Existing
 from u2cut.files.sink import Sink
 from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.formats import Format
-from u2cut.options import BatchOptions, Product, RunOptions
+from u2cut.options import BatchOptions, Matting, Product, RunOptions
 
 # So many results in a row that can't be written, and no other one will be.
 _MOST_UNWRITABLE = 10
@@ -136,7 +136,11 @@ def run(
     summary = Summary()
     unwritable = 0
     try:
-        predictor = predictor or Predictor(options.network, quiet=options.run.quiet)
+        predictor = predictor or Predictor(
+            options.network,
+            quiet=options.run.quiet,
+            best=options.render.edge.matting is Matting.BEST,
+        )
         stages = _Stages(options, predictor, sink)
         outcomes = flow(
             plan,

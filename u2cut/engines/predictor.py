@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from u2cut import saliency, weights
 from u2cut.engines.base import Engine, open_engine
 from u2cut.errors import DeviceError
-from u2cut.options import NetworkOptions, WeightsOptions
+from u2cut.options import NetworkOptions, Precision, WeightsOptions
 
 _SMALLER = (0.8, 0.7)  # of the usual input size: 256 and 224 beside 320
 
@@ -47,14 +47,15 @@ class Predictor:
     Args:
         options: Which network, and where it runs.
         quiet: No progress bar while weights are fetched.
+        best: Make ready what `views` and `opinions` need, too, before they are asked for.
 
     Raises:
         WeightsError: The weights are not available.
     """
 
-    def __init__(self, options: NetworkOptions, *, quiet: bool = False) -> None:
+    def __init__(self, options: NetworkOptions, *, quiet: bool = False, best: bool = False) -> None:
         found = find_weights(options, quiet=quiet)
-        self.model, self.doubt = found.name, found.doubt
+        self.model, self.doubt, self.judged = found.name, found.doubt, found.judged
         self.size = options.size or found.input_size
         self._batch_size = options.batch_size
         self._turns = threading.Semaphore(0)
@@ -62,8 +63,19 @@ class Predictor:
         self._process = os.getpid()
         self._others: dict[int, Engine] = {}
         self._opening_others = threading.Lock()
+        self._opening_second = threading.Lock()
+        self._second_options = replace(
+            options,
+            model=found.second,
+            weights=None,
+            size=None,
+            precision=Precision.AUTO if options.precision == Precision.INT8 else options.precision,
+        )
+        self._second: Predictor | None = None
         opener = ThreadPoolExecutor(1, "u2cut engine")
         self._opening = opener.submit(self._first)
+        if best:
+            opener.submit(self._rest)
         opener.shutdown(wait=False)
 
     @staticmethod
@@ -80,6 +92,15 @@ class Predictor:
         engine = self._open_at(self.size)
         self._turns.release(engine.at_once)
         return engine
+
+    def _rest(self) -> None:
+        """Open what other views need, and the second network with its own."""
+        for size in self._smaller():
+            self._engine_for(size)
+        second = self._second_network()
+        if self.judged:
+            for size in second._smaller():
+                second._engine_for(size)
 
     def _engine_for(self, size: int) -> Engine:
         """Return an engine for inputs of another size, opened when first asked for."""
@@ -152,6 +173,22 @@ class Predictor:
         """
         sizes = self._smaller()
         return self._view(image, sizes[0]) if sizes else self._mirrored(image)
+
+    def opinions(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Ask another network, of those in the package, about one photo, RGB (H, W, 3) uint8.
+
+        Returns:
+            Its fused maps, (S, S) float32 each: the usual one, then those of its other views if
+            they tell how good this network's are.
+        """
+        second = self._second_network()
+        return [second.fused_map(image), *(second.views(image) if self.judged else ())]
+
+    def _second_network(self) -> "Predictor":
+        with self._opening_second:
+            if self._second is None:
+                self._second = Predictor(self._second_options)
+            return self._second
 
     def _smaller(self) -> list[int]:
         """Return the smaller input sizes, the largest first."""

@@ -29,7 +29,7 @@ _GUIDE: Final = 2.4  # radius of the guided filter, in units of doubt
 _EPSILON: Final = 1e-5  # its variance of colour
 _HAZE: Final = 0.06  # what is this near to 0 or 1 becomes 0 or 1
 _MODELS: Final = (4.0, 51.2)  # radii of the colour models, in units of doubt
-_PIXELS: Final = {"fast": 300_000, "best": 2_500_000}  # at most so many in the small copy
+_PIXELS: Final = {"fast": 300_000, "best": 1_200_000}  # at most so many in the small copy
 
 
 class _ScaledPrior:

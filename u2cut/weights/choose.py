@@ -25,13 +25,15 @@ class LocalWeights:
         name: Name in the registry, or the file's own.
         path: The file; an ONNX file's converted copy in the cache.
         input_size: Side of the square that the network sees, in pixels.
-        doubt: See ``registry.WeightSpec``.
+        doubt, second, judged: See ``registry.WeightSpec``.
     """
 
     name: str
     path: Path
     input_size: int
     doubt: float = 1.0
+    second: str = registry.FALLBACK
+    judged: bool = True
 
 
 RUN_WEIGHTS: Final = "model.safetensors"  # what a training run keeps
@@ -209,7 +211,9 @@ def _bring_in_known(file: Path, known: Iterable[registry.WeightSpec]) -> LocalWe
 
 
 def _known(spec: registry.WeightSpec, path: Path) -> LocalWeights:
-    return LocalWeights(spec.name, path, spec.input_size, spec.doubt)
+    return LocalWeights(
+        spec.name, path, spec.input_size, spec.doubt, second=spec.second, judged=spec.judged
+    )
 
 
 def _require_file(path: Path) -> None:

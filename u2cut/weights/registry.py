@@ -91,6 +91,8 @@ class WeightSpec:
         input_size: Side of the square that the network sees, in pixels.
         source: Who made it.
         doubt: How much of its maps' uncertainty is error, against the authors' networks.
+        second: The network in the package that `best` asks for another opinion.
+        judged: Whether that opinion tells how good its maps are; a weaker network's doesn't.
     """
 
     name: str
@@ -100,6 +102,8 @@ class WeightSpec:
     input_size: int
     source: str
     doubt: float = 1.0
+    second: str = "lite"
+    judged: bool = True
 
     @property
     def size(self) -> int | None:
@@ -183,6 +187,8 @@ KNOWN = {
             input_size=DEFAULT_INPUT_SIZE,
             source="u2cut (weights/lite.md)",
             doubt=0.5,  # benchmarks/README.md, "Confidence"
+            second="u2netp",
+            judged=False,
         ),
         WeightSpec(
             name="u2net_human_seg",

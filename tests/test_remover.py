@@ -1,6 +1,7 @@
 import io
 import pickle
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,17 @@ def test_the_package_names_what_it_offers() -> None:
     assert u2cut.Cutout is Cutout
     with pytest.raises(AttributeError):
         u2cut.nothing  # noqa: B018
+
+
+def test_a_remover_for_the_best_opens_the_second_network_at_once() -> None:
+    plain = Remover("u2netp", offline=True)._predictor
+    best = Remover("u2netp", offline=True, matting="best")._predictor
+    deadline = time.monotonic() + 60
+    while best._second is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert best._second is not None
+    assert best._second.model == "lite"
+    assert plain._second is None
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])

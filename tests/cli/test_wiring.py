@@ -171,6 +171,24 @@ def test_best_sees_other_views_and_zoom_looks_closer(
     sides = [[shape[-1] for shape in one.shapes] for one in engine]
     assert sides[0] == [320]
     assert sorted(sides[1]) == [224, 256, 320, 320]
+    assert sorted(sides[2]) == [224, 256, 320, 320]  # another network's opinion
+    assert [Path(str(one.opened["path"])).stem for one in engine] == ["u2netp", "u2netp", "lite"]
+
+
+def test_best_opens_what_it_needs_while_the_photo_is_read(
+    engine: list[Engine], tmp_path: Path
+) -> None:
+    even = tmp_path / "even.png"
+    Image.new("RGB", (64, 64), "white").save(even)  # no subject: nobody is asked about it
+    for command in (["remove"], ["mask", "--alpha"]):
+        engine.clear()
+        words = [*command, str(even), "-o", str(tmp_path / f"{command[0]}.png"), "--offline"]
+        assert run([*words, "--model", "u2netp", "--matting", "best"]) == 0
+        deadline = time.monotonic() + 20
+        while len(engine) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert [Path(str(one.opened["path"])).stem for one in engine] == ["u2netp", "lite"]
+        assert engine[1].shapes == []
 
 
 def test_zoom_predicts_the_small_subject_again(engine: list[Engine], tmp_path: Path) -> None:

@@ -102,6 +102,9 @@ def test_best_takes_the_view_that_another_network_confirms() -> None:
         other = left if opinion is right else right
         expected = maps.confidence(opinion, [other])
         assert best_of(left, network).confidence == expected
+    asked = best_of(left, Network(views=(0.1 + 0.8 * right,), judged=False))  # nobody
+    assert np.array_equal(asked._map, maps.normalise(left))
+    assert asked.confidence == maps.confidence(left, [maps.normalise(0.1 + 0.8 * right)])
     nobody = best_of(left, Network(views=(right,), opinions=(0.2 * left,)))
     assert np.array_equal(nobody._map, maps.normalise(left))
     assert nobody.confidence < 0.3

@@ -46,7 +46,7 @@ class Network(Protocol):
         ...
 
     def opinions(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Return another network's fused maps of the photo, its usual view first."""
+        """Return another network's fused maps of the photo, the usual one first, or none."""
         ...
 
 
@@ -95,7 +95,8 @@ class Cutout:
         if method is Matting.BEST:
             views = [first, *map(maps.to_saliency, self._network.views(image))]
             opinions = [maps.to_saliency(fused) for fused in self._network.opinions(image)]
-            chosen = maps.surest([view for view in views if view is not None], opinions[0])
+            opinion = opinions[0] if opinions else None
+            chosen = maps.surest([view for view in views if view is not None], opinion)
             others = [view for view in views if view is not chosen]
             judges = opinions if self._network.judged else ()
             return chosen, maps.confidence(chosen, others, opinions=judges, doubt=doubt)

@@ -143,7 +143,7 @@ def surest(
 
     Args:
         views: Saliency maps of any sizes, (s, s) float32 in [0, 1], the usual view first.
-        opinion: The other network's map; None if it sees no subject.
+        opinion: The other network's map; None if it sees no subject, or if none was asked.
     """
     return min(views, key=lambda view: uncertainty(view) - _SECONDED * _agreement(view, opinion))
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from u2cut.engines import predictor
 from u2cut.engines.predictor import Predictor
 from u2cut.options import NetworkOptions
+from u2cut.weights import registry
+from u2cut.weights.registry import bundled_path
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
 
@@ -145,6 +147,30 @@ def test_what_best_needs_is_opened_before_it_is_asked_for(
         network.views(PHOTO)
         network.opinions(PHOTO)
         assert len(opened) == len(expected)  # and never again
+
+
+def test_networks_are_asked_that_look_for_the_same_things() -> None:
+    seconds = {spec.name: (spec.second, spec.judged) for spec in registry.KNOWN.values()}
+    assert seconds == {
+        "u2net": ("lite", True),
+        "u2netp": ("lite", True),
+        "lite": ("u2netp", False),
+        "u2net_human_seg": (None, False),
+    }
+
+
+def test_nobody_is_asked_about_the_users_own_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(bundled_path("u2netp").read_bytes())
+    opener = Opener(any_size=True)
+    monkeypatch.setattr(predictor, "open_engine", opener)
+    network = Predictor(NetworkOptions(weights=own), best=True)
+    assert network.engine is opener.opened[0]
+    assert network.opinions(PHOTO) == []
+    assert not network.judged
+    assert len(opener.opened) == 1
 
 
 def test_int8_is_calibrated_for_one_size_and_keeps_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,14 @@ def find_weights(options: WeightsOptions, *, quiet: bool = False) -> weights.Loc
     return weights.find(options.model, offline=options.offline, quiet=quiet)
 
 
+def _like(options: NetworkOptions, model: str) -> NetworkOptions:
+    """Return the options of another network that runs where and how the first one does."""
+    precision = options.precision
+    if precision == Precision.INT8:  # is calibrated for one network
+        precision = Precision.AUTO
+    return replace(options, model=model, weights=None, size=None, precision=precision)
+
+
 class Predictor:
     """Weights found and made ready to run; safe to call from several threads.
 
@@ -64,13 +72,7 @@ class Predictor:
         self._others: dict[int, Engine] = {}
         self._opening_others = threading.Lock()
         self._opening_second = threading.Lock()
-        self._second_options = replace(
-            options,
-            model=found.second,
-            weights=None,
-            size=None,
-            precision=Precision.AUTO if options.precision == Precision.INT8 else options.precision,
-        )
+        self._second_name, self._options = found.second, options
         self._second: Predictor | None = None
         opener = ThreadPoolExecutor(1, "u2cut engine")
         self._opening = opener.submit(self._first)
@@ -97,8 +99,7 @@ class Predictor:
         """Open what other views need, and the second network with its own."""
         for size in self._smaller():
             self._engine_for(size)
-        second = self._second_network()
-        if self.judged:
+        if (second := self._second_network()) and self.judged:
             for size in second._smaller():
                 second._engine_for(size)
 
@@ -179,15 +180,19 @@ class Predictor:
 
         Returns:
             Its fused maps, (S, S) float32 each: the usual one, then those of its other views if
-            they tell how good this network's are.
+            they tell how good this network's are. None if there is no network to ask.
         """
         second = self._second_network()
+        if second is None:
+            return []
         return [second.fused_map(image), *(second.views(image) if self.judged else ())]
 
-    def _second_network(self) -> "Predictor":
+    def _second_network(self) -> "Predictor | None":
+        if self._second_name is None:
+            return None
         with self._opening_second:
             if self._second is None:
-                self._second = Predictor(self._second_options)
+                self._second = Predictor(_like(self._options, self._second_name))
             return self._second
 
     def _smaller(self) -> list[int]:

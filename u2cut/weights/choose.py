@@ -25,15 +25,16 @@ class LocalWeights:
         name: Name in the registry, or the file's own.
         path: The file; an ONNX file's converted copy in the cache.
         input_size: Side of the square that the network sees, in pixels.
-        doubt, second, judged: See ``registry.WeightSpec``.
+        doubt, second, judged: See ``registry.WeightSpec``; a file of the user's own may look for
+            other things than the networks in the package do, so these aren't asked.
     """
 
     name: str
     path: Path
     input_size: int
     doubt: float = 1.0
-    second: str = registry.FALLBACK
-    judged: bool = True
+    second: str | None = None
+    judged: bool = False
 
 
 RUN_WEIGHTS: Final = "model.safetensors"  # what a training run keeps

@@ -91,7 +91,8 @@ class WeightSpec:
         input_size: Side of the square that the network sees, in pixels.
         source: Who made it.
         doubt: How much of its maps' uncertainty is error, against the authors' networks.
-        second: The network in the package that `best` asks for another opinion.
+        second: The network in the package that `best` asks for another opinion; None where the
+            two don't look for the same things.
         judged: Whether that opinion tells how good its maps are; a weaker network's doesn't.
     """
 
@@ -102,7 +103,7 @@ class WeightSpec:
     input_size: int
     source: str
     doubt: float = 1.0
-    second: str = "lite"
+    second: str | None = "lite"
     judged: bool = True
 
     @property
@@ -212,6 +213,8 @@ KNOWN = {
             licence="Apache-2.0",
             input_size=DEFAULT_INPUT_SIZE,
             source=OFFICIAL_SOURCE,
+            second=None,
+            judged=False,
         ),
     )
 }

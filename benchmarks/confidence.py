@@ -45,7 +45,7 @@ def measure(predictor: Predictor, pairs: list[Pair]) -> Rows:
             return overlap((saliency.upsample(found, known.shape) > 0.5) & known, subject & known)
 
         opinions = [saliency.to_saliency(m) for m in predictor.opinions(frame.for_network)]
-        surest = saliency.surest(maps, opinions[0])
+        surest = saliency.surest(maps, opinions[0] if opinions else None)
         others = [m for m in maps if m is not surest]
         apart = [saliency._apart(surest, some or [None]) ** 2 for some in (others, opinions)]
         doubts = [min(saliency.uncertainty(m), 1.0) for m in (maps[0], surest)]

@@ -40,7 +40,8 @@ def see(predictor: Predictor, pair: Pair) -> Seen | None:
     if saliency.to_saliency(fused[0]) is None:
         return None
     known, subject = truth != 128, truth > 128
-    opinion = saliency.to_saliency(predictor.opinions(frame.for_network)[0])
+    opinions = [saliency.to_saliency(m) for m in predictor.opinions(frame.for_network)]
+    opinion = opinions[0] if opinions else None
     seen = Seen(pair.group, [], opinion, [], [], [])
     for found in map(saliency.to_saliency, fused):
         filled = found if found is not None else np.zeros((2, 2), np.float32)

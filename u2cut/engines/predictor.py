@@ -180,7 +180,7 @@ class Predictor:
 
         Returns:
             Its fused maps, (S, S) float32 each: the usual one, then those of its other views if
-            they tell how good this network's are. None if there is no network to ask.
+            they tell how good this network's are. Empty if there is no network to ask.
         """
         second = self._second_network()
         if second is None:

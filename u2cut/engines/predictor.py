@@ -97,11 +97,13 @@ class Predictor:
 
     def _rest(self) -> None:
         """Open what other views need, and the second network with its own."""
+        self._open_smaller()
+        if (second := self._second_network()) and self.judged:
+            second._open_smaller()
+
+    def _open_smaller(self) -> None:
         for size in self._smaller():
             self._engine_for(size)
-        if (second := self._second_network()) and self.judged:
-            for size in second._smaller():
-                second._engine_for(size)
 
     def _engine_for(self, size: int) -> Engine:
         """Return an engine for inputs of another size, opened when first asked for."""

@@ -47,11 +47,16 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The numbers that make one of the paper's two networks."""
+    """The numbers that make a network, such as each of the paper's two."""
 
     name: str
     encoder: tuple[Stage, ...]
     decoder: tuple[Stage, ...]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the input."""
+        return self.encoder[0].channels[0]
 
 
 def _stages(names: Sequence[str], channels: Sequence[tuple[int, int, int]]) -> tuple[Stage, ...]:
@@ -88,6 +93,12 @@ U2NETP = Variant(
     "u2netp",
     _stages(_ENCODER, [(3, 16, 64), *[(64, 16, 64)] * 5]),
     _stages(_DECODER, [(128, 16, 64)] * 5),
+)
+# Not the paper's: U²-Net† that sees a photo and three maps of it (`engines.refiner`).
+REFINER = Variant(
+    "refiner",
+    _stages(_ENCODER, [(6, 16, 64), *[(64, 16, 64)] * 5]),
+    U2NETP.decoder,
 )
 BATCH_NORM_EPSILON = 1e-5  # torch's default, which the published networks were trained with
 VARIANTS = {v.name: v for v in (U2NET, U2NETP)}
@@ -155,7 +166,7 @@ class U2Net(nn.Module):
     """U²-Net with six side outputs and the fused map (figure 5 of the paper).
 
     Args:
-        variant: ``U2NET`` (44,009,869 parameters) or ``U2NETP`` (1,131,181).
+        variant: ``U2NET`` (44,009,869 parameters), ``U2NETP`` (1,131,181) or ``REFINER``.
     """
 
     def __init__(self, variant: Variant = U2NET) -> None:
@@ -174,7 +185,7 @@ class U2Net(nn.Module):
         """Return what the six side outputs read, finest first.
 
         Args:
-            x: Normalised RGB, (B, 3, H, W), H and W at least 32.
+            x: Normalised RGB, (B, 3, H, W), H and W at least 32; the refiner's has six channels.
 
         Returns:
             stage1d (B, C, H, W) to stage5d at a sixteenth, then stage6 at a thirty-second.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import openvino as ov
+import openvino.opset13 as ops
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -13,9 +14,10 @@ from safetensors.torch import save_file
 
 from u2cut import saliency
 from u2cut.datasets.masks import read_frame
-from u2cut.engines.levelled import level, levelled
+from u2cut.engines.levelled import LevelledConv, level, levelled
 from u2cut.engines.openvino_engine import _graph
 from u2cut.engines.torch_engine import FusedNetwork
+from u2cut.export.openvino_graph import _Layers, add_rim
 from u2cut.model import U2Net
 from u2cut.weights import find
 from u2cut.weights.load import load_network
@@ -96,4 +98,32 @@ def test_openvino_builds_the_same(
         run = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         np.testing.assert_allclose(run(photo)[0][:, 0], exact, atol=2e-4)
     # What the border adds is there where the levels were moved, and nowhere else.
-    assert additions["bf16"] == additions["int8"] == additions["fp32"] + 1
+    assert additions["bf16"] == additions["int8"] == additions["fp32"] + 3  # columns, rows
+
+
+def test_the_border_is_not_kept_as_a_whole_map(constant: U2Net, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(constant.state_dict(), path)
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    plain, levelled = (
+        len(ov.Core().compile_model(_graph(path, 96, p), "CPU", settings).export_model().getvalue())
+        for p in ("fp32", "bf16")
+    )
+    assert levelled < plain + 100_000  # the map has 590,000 bytes
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 10), (5, 5), (4, 6), (3, 3)])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_the_border_is_exact_on_every_map(height: int, width: int, dilation: int) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(6, 4, 3, padding=dilation, dilation=dilation)
+    levels, x = 20 * torch.rand(6), torch.rand(1, 6, height, width)
+    with torch.no_grad():
+        moved = LevelledConv(layer, levels)
+        exact = layer(x + levels[:, None, None]).numpy()
+    photo = ops.parameter([1, 6, height, width], ov.Type.f32)
+    found = _Layers().convolution(photo.output(0), moved, "layer")
+    model = ov.Model([ops.relu(ops.add(found, np.float32(0))).output(0)], [photo])
+    add_rim(model, "layer", moved.edges, dilation)
+    run = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    np.testing.assert_allclose(run(x.numpy())[0], np.maximum(exact, 0), atol=1e-4)

@@ -52,7 +52,8 @@ class Engine(Protocol):
         """Return the fused maps of a batch.
 
         Args:
-            batch: Network inputs, (B, 3, S, S), as `saliency.preprocess` makes them. Any B.
+            batch: Network inputs, (B, 3, S, S), as `saliency.preprocess` makes them, or
+                (B, 6, S, S), as `refiner.inputs` does. Any B.
 
         Returns:
             Probabilities, (B, S, S) in [0, 1].
@@ -66,6 +67,7 @@ def open_engine(
     device: str = "auto",
     precision: str = "auto",
     size: int = 320,
+    channels: int = 3,
 ) -> Engine:
     """Make the weights ready to run.
 
@@ -77,6 +79,7 @@ def open_engine(
         precision: A `Precision`; "auto" is bf16 where the device computes in it, else fp16 on
             CUDA, and fp32 on the CPU and on MPS.
         size: Side of the square network inputs.
+        channels: Of the network inputs: 3, or the refiner's 6.
 
     Raises:
         DeviceError: What was asked for is missing here. Nothing falls back unasked.
@@ -87,11 +90,11 @@ def open_engine(
     chosen, why = _choose(engine, device, precision)
     opened: Engine
     if chosen == "openvino":
-        opened = _open_openvino(path, precision, size)
+        opened = _open_openvino(path, precision, size, channels)
     else:
         from u2cut.engines.torch_engine import TorchEngine
 
-        opened = TorchEngine(path, device=device, precision=precision, size=size)
+        opened = TorchEngine(path, device=device, precision=precision, size=size, channels=channels)
     logger.info("engine %s (%s) on %s, %s", opened.name, why, opened.device, opened.precision)
     return opened
 
@@ -124,12 +127,12 @@ def _choose(engine: str, device: str, precision: str) -> tuple[str, str]:
     return "torch", "OpenVINO is not installed; it is faster: pip install 'u2cut[openvino]'"
 
 
-def _open_openvino(path: Path, precision: str, size: int) -> Engine:
+def _open_openvino(path: Path, precision: str, size: int, channels: int) -> Engine:
     try:
         from u2cut.engines.openvino_engine import OpenVINOEngine
     except ImportError as e:
         raise MissingDependencyError("the OpenVINO engine", "openvino") from e
-    return OpenVINOEngine(path, precision=precision, size=size)
+    return OpenVINOEngine(path, precision=precision, size=size, channels=channels)
 
 
 def probable_gpu() -> str | None:

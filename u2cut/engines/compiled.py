@@ -12,7 +12,7 @@ from u2cut.errors import OutputError, WeightsError, printable
 from u2cut.files.temporary import atomic_write
 
 # Raised whenever what is compiled changes while the weights and the versions don't.
-_FORMAT = 2
+_FORMAT = 3
 _DIGEST_BYTES = 32
 
 

@@ -24,6 +24,7 @@ class OpenVINOEngine:
         path: A weight file.
         precision: "auto" (bf16 where the CPU computes in it, else fp32), "fp32", "bf16" or "int8".
         size: Side of the square inputs; no other size runs.
+        channels: Of the inputs.
 
     Raises:
         DeviceError: This CPU lacks the precision, or int8 was never calibrated (`calibrate`).
@@ -35,7 +36,7 @@ class OpenVINOEngine:
     batch_size = at_once = 1  # more don't help on a CPU
     any_size = False
 
-    def __init__(self, path: Path, *, precision: str, size: int) -> None:
+    def __init__(self, path: Path, *, precision: str, size: int, channels: int = 3) -> None:
         core = ov.Core()
         self.precision = _resolve_precision(precision, core)
         settings = _settings(self.precision)
@@ -49,13 +50,14 @@ class OpenVINOEngine:
                     "u2cut calibrate PHOTOS..."
                 )
             logger.info("compiling the network for OpenVINO, once")
-            network = core.compile_model(_graph(path, size, self.precision), "CPU", settings)
+            graph = _graph(path, size, self.precision, channels)
+            network = core.compile_model(graph, "CPU", settings)
             _keep(network, place)
         self._kept = kept  # the network reads from it
         self._request = network.create_infer_request()
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the fused maps of a batch: (B, 3, S, S) to (B, S, S) in [0, 1]."""
+        """Return the fused maps of a batch: (B, C, S, S) to (B, S, S) in [0, 1]."""
         maps = np.empty((len(batch), *batch.shape[2:]), np.float32)
         for i, photo in enumerate(batch):
             self._request.infer(photo[None], share_inputs=True)
@@ -123,20 +125,20 @@ def _imported(
     return network
 
 
-def _graph(path: Path, size: int, precision: str) -> ov.Model:
+def _graph(path: Path, size: int, precision: str, channels: int = 3) -> ov.Model:
     # torch reads the weights: the only time that it is needed.
     from u2cut.engines.levelled import level, levelled
     from u2cut.engines.torch_engine import FusedNetwork
-    from u2cut.export.openvino_graph import add_to_layer, openvino_model
+    from u2cut.export.openvino_graph import add_rim, openvino_model
     from u2cut.weights.load import load_network
 
-    network = FusedNetwork(load_network(path))
+    network = FusedNetwork(load_network(path, channels=channels))
     if precision != "fp32":
         level(network.network)
     model = openvino_model(network)
-    model.reshape([1, 3, size, size])
+    model.reshape([1, channels, size, size])
     for name, layer in levelled(network.network):
-        add_to_layer(model, name, layer.edges)
+        add_rim(model, name, layer.edges, width=layer.dilation[0])
     return model
 
 

@@ -64,7 +64,7 @@ class FusedNetwork(nn.Module):
                 side.bias.add_(fusion.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, 3, H, W) to probabilities (B, H, W) in fp32; NaN where a logit isn't finite."""
+        """Map (B, C, H, W) to probabilities (B, H, W) in fp32; NaN where a logit isn't finite."""
         fused, *sides = self.network.side_outputs(x)
         fused = fused.float()
         for side in sides:
@@ -79,7 +79,8 @@ class TorchEngine:
         path: A weight file.
         device: "auto", "cpu", "cuda", "cuda:N", "cuda:all" or "mps".
         precision: "auto", "fp32", "bf16" or "fp16".
-        size: Side of the square inputs; unused, any size runs.
+        size: Side of the square inputs; any size runs, it only sizes the batches.
+        channels: Of the inputs.
 
     Raises:
         DeviceError: The device or the precision is not available here.
@@ -89,8 +90,10 @@ class TorchEngine:
     name = "torch"
     any_size = True
 
-    def __init__(self, path: Path, *, device: str, precision: str, size: int) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, *, device: str, precision: str, size: int, channels: int = 3
+    ) -> None:
+        self._path, self._channels = path, channels
         self._devices = _resolve_device(device)
         self.device = _device_name(self._devices)
         self.precision = _resolve_precision(precision, self._devices[0].type)
@@ -103,7 +106,7 @@ class TorchEngine:
     def _load(self) -> None:
         self._replicas = []
         for device in self._devices:
-            network = FusedNetwork(load_network(self._path))
+            network = FusedNetwork(load_network(self._path, channels=self._channels))
             if self.precision != "fp32":
                 level(network.network)
             network.to(device, _DTYPES[self.precision])
@@ -111,7 +114,7 @@ class TorchEngine:
             self._replicas.append(network)
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the fused maps of a batch: (B, 3, S, S) to (B, S, S) in [0, 1]."""
+        """Return the fused maps of a batch: (B, C, S, S) to (B, S, S) in [0, 1]."""
         maps = self._run_within_memory(batch)
         if self.precision != "fp32" and not np.isfinite(maps).all():
             self._fall_back()

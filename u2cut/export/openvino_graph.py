@@ -2,18 +2,26 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
+from numpy.typing import NDArray
 from openvino import Output, Type
 from torch import Tensor, nn
 
 from u2cut.engines.torch_engine import FusedNetwork
 from u2cut.export.graph import build
 
+_HUGE = 1e38  # of what a map holds nothing is larger
+
 
 def openvino_model(network: FusedNetwork) -> ov.Model:
-    """Return the network: (B, 3, H, W) normalised RGB to (B, 1, H, W) probabilities, dynamic."""
-    photo = ops.parameter([-1, 3, -1, -1], Type.f32, name="photo")
+    """Return the network: (B, 3, H, W) normalised RGB to (B, 1, H, W) probabilities, dynamic.
+
+    The refiner's input has six channels.
+    """
+    channels = network.network.variant.channels
+    photo = ops.parameter([-1, channels, -1, -1], Type.f32, name="photo")
     photo.output(0).set_names({"photo"})
     saliency = ops.sigmoid(build(network, _Layers(), photo.output(0)))
     saliency.set_friendly_name("map")
@@ -21,22 +29,43 @@ def openvino_model(network: FusedNetwork) -> ov.Model:
     return ov.Model([saliency.output(0)], [photo], "u2net")
 
 
-def add_to_layer(model: ov.Model, name: str, what: Callable[[int, int], Tensor]) -> None:
-    """Add a constant to a convolution's output, after its bias.
+def add_rim(model: ov.Model, name: str, what: Callable[[int, int], Tensor], width: int) -> None:
+    """Add a constant that is zero but for a rim to a convolution's output, after its bias.
+
+    OpenVINO makes whole maps of what is known beforehand: 34 MB of zeros in U²-Net†. So it is to
+    compare the map with limits that are met in the rim's rows alone, which it can't know.
 
     Args:
         model: Of static shape; changed.
         name: The layer's.
         what: Makes the constant, (1, C, H, W) in fp32, of H and W.
+        width: The rim's, in pixels; along a side all its rows (columns) are equal.
     """
     (layer,) = (op for op in model.get_ops() if op.get_friendly_name() == name)
     (biased,) = layer.output(0).get_target_inputs()
     output = biased.get_node().output(0)
     readers = output.get_target_inputs()
-    height, width = tuple(output.shape)[2:]
-    added = ops.add(output, ops.constant(what(height, width).numpy(), dtype=Type.f32))
+    rim = what(*tuple(output.shape)[2:]).numpy()
+    height = rim.shape[2]
+    if height <= 2 * width:  # too small for a middle
+        added = ops.add(output, _constant(rim)).output(0)
+    else:
+        columns = rim[:, :, [height // 2]]
+        added = ops.add(output, _constant(columns)).output(0)
+        some = ops.slice(output, [0, 0], [1, height], [1, 1], [1, 2])
+        some = ops.slice(some, [0], [1], [1], [3])
+        for rows in (slice(None, width), slice(height - width, None)):
+            limit = np.full((1, 1, height, 1), -_HUGE)
+            limit[:, :, rows] = _HUGE
+            here = ops.convert(ops.less(some, _constant(limit)), Type.f32)
+            missing = _constant(rim[:, :, rows][:, :, :1] - columns)
+            added = ops.add(added, ops.multiply(here, missing)).output(0)
     for reader in readers:
-        reader.replace_source_output(added.output(0))
+        reader.replace_source_output(added)
+
+
+def _constant(values: NDArray[np.floating]) -> Output:
+    return ops.constant(values, dtype=Type.f32).output(0)
 
 
 class _Layers:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from u2cut.errors import WeightsError, printable
-from u2cut.model import U2NET, U2NETP, U2Net, Variant
+from u2cut.model import REFINER, U2NET, U2NETP, U2Net, Variant
 from u2cut.weights.metadata import SAFETENSORS_MARK, is_onnx
 from u2cut.weights.registry import MAX_BYTES
 
@@ -34,12 +34,16 @@ _NAMED = {
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def load_network(path: Path) -> U2Net:
+def load_network(path: Path, *, channels: int = 3) -> U2Net:
     """Load either of the two networks from a ``.safetensors``, ``.pth`` or ``.onnx`` file.
 
     The tensors tell which network it is. The published ``.pth`` and ``.onnx`` files are read as
     they are; in the latter batch norm is folded, and comes out neutral. Half and double precision
     become fp32.
+
+    Args:
+        path: The file.
+        channels: Of the input: 3, a photo; or 6, which is the refiner.
 
     Returns:
         The network on the CPU, in fp32 and in evaluation mode.
@@ -50,7 +54,7 @@ def load_network(path: Path) -> U2Net:
     """
     state = _read(path)
     with torch.device("meta"):
-        network = U2Net(_likely_variant(state))
+        network = U2Net(REFINER if channels == REFINER.channels else _likely_variant(state))
     network.load_state_dict(_checked(state, network, path), strict=True, assign=True)
     return network.eval()
 

@@ -13,7 +13,7 @@ demo: .venv/installed
 	.venv/bin/u2cut remove examples/*.jpg -o out/ --overwrite
 	@echo "Cut with $$(.venv/bin/u2cut weights path auto). The cutouts are in out/:" && ls -1 out/
 
-.venv/installed: pyproject.toml weights/lite.safetensors weights/u2netp.safetensors
+.venv/installed: pyproject.toml weights/lite.safetensors weights/refiner.safetensors weights/u2netp.safetensors
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) $(TORCH)
 	.venv/bin/python $(PIP) .

@@ -2,12 +2,14 @@
 
     python benchmarks/confidence.py VALIDATION --model u2netp --model u2net [--step 2]
 
-VALIDATION holds data sets (128 in a mask is unknown). Every photo is seen once, in all views, and
-by the second network. The constants are fitted on one half of the photos, and everything else is
-said of the other.
+VALIDATION holds data sets (128 in a mask is unknown). Every photo is seen once, in all views, by
+the second network and by the refiner. The constants are fitted on one half of the photos, and
+everything else is said of the other.
 """
 
 import zlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,26 @@ from u2cut.datasets.masks import read_pair
 from u2cut.datasets.pairs import Pair
 from u2cut.engines.predictor import Predictor
 
-Rows = list[tuple[int, float, float, float, float, float, float]]
+Map = NDArray[np.float32]
+
+
+class Row(NamedTuple):
+    """What a photo's maps say, and the IoU of each with the truth.
+
+    The usual map; the same corrected, and how far it was changed; the one that `best` takes, how
+    far the other views are from it, and the second network.
+    """
+
+    half: int
+    first_doubt: float
+    first: float
+    corrected_doubt: float
+    change: float
+    corrected: float
+    best_doubt: float
+    views_apart: float
+    opinions_apart: float
+    best: float
 
 
 def overlap(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
@@ -26,33 +47,36 @@ def overlap(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
     return np.count_nonzero(one & two) / union if union else 1.0
 
 
-def measure(predictor: Predictor, pairs: list[Pair]) -> Rows:
-    """Return for each photo a row of numbers.
+def measure(predictor: Predictor, pair: Pair) -> Row | None:
+    frame, truth = read_pair(pair)
+    image, known, subject = frame.for_network, truth != 128, truth > 128
+    seen = [saliency.to_saliency(m) for m in (predictor.fused_map(image), *predictor.views(image))]
+    first, views = seen[0], [view for view in seen if view is not None]
+    if first is None:
+        return None
 
-    Its half; the first view's doubt and IoU; the surest view's doubt, the disagreement of the
-    others and of the second network with it, and its IoU.
-    """
-    rows: Rows = []
-    for pair in pairs:
-        frame, truth = read_pair(pair)
-        fused = [predictor.fused_map(frame.for_network), *predictor.views(frame.for_network)]
-        maps = [m for m in map(saliency.to_saliency, fused) if m is not None]
-        if saliency.to_saliency(fused[0]) is None:
-            continue
-        known, subject = truth != 128, truth > 128
+    def iou(found: Map) -> float:
+        return overlap((saliency.upsample(found, known.shape) > 0.5) & known, subject & known)
 
-        def iou(found: NDArray[np.float32], known=known, subject=subject) -> float:
-            return overlap((saliency.upsample(found, known.shape) > 0.5) & known, subject & known)
+    def doubt(found: Map) -> float:
+        return min(saliency.uncertainty(found), 1.0)
 
-        opinions = [saliency.to_saliency(m) for m in predictor.opinions(frame.for_network)]
-        surest = saliency.surest(maps, opinions[0] if opinions else None)
-        others = [m for m in maps if m is not surest]
-        apart = [saliency._apart(surest, some or [None]) ** 2 for some in (others, opinions)]
-        doubts = [min(saliency.uncertainty(m), 1.0) for m in (maps[0], surest)]
-        half = zlib.crc32(f"{pair.group}/{pair.stem}".encode()) % 2
-        row = (half, doubts[0], iou(maps[0]), doubts[1], apart[0], apart[1], iou(surest))
-        rows.append(row)
-    return rows
+    def corrected(chosen: Map, views: list[Map]) -> Map:
+        refined = predictor.refine(image, chosen, views)
+        found = None if refined is None else saliency.to_saliency(refined)
+        return chosen if found is None else found
+
+    opinions = [saliency.to_saliency(m) for m in predictor.opinions(image)]
+    surest = saliency.surest(views, opinions[0] if opinions else None)
+    others = [view for view in seen if view is not surest]
+    one, best = corrected(first, [first]), corrected(surest, views)
+    change = saliency._apart(one, [first])
+    apart = [saliency._apart(best, some or [None]) for some in (others, opinions)]
+    half = zlib.crc32(f"{pair.group}/{pair.stem}".encode()) % 2
+    ious = (iou(first), iou(one), iou(best))
+    return Row(
+        half, doubt(first), ious[0], doubt(one), change, ious[1], doubt(best), *apart, ious[2]
+    )
 
 
 def fit(features: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,31 +107,36 @@ def report(name: str, guess: NDArray[np.float64], truth: NDArray[np.float64]) ->
     )
 
 
+# For each way: what the guess is made of, and what it is a guess of.
+WAYS: dict[str, tuple[Callable[[Row], list[float]], str]] = {
+    "none": (lambda row: [np.sqrt(row.first_doubt)], "first"),
+    "fast": (lambda row: [np.sqrt(row.corrected_doubt)], "corrected"),
+    "fast, by change": (lambda row: [row.change], "corrected"),
+    "best, views": (lambda row: [np.sqrt(row.best_doubt), row.views_apart], "best"),
+    "best, asked": (lambda row: [np.sqrt(row.best_doubt), row.opinions_apart], "best"),
+}
+
+
 def main() -> None:
     tables = {
-        model: np.array(measure(predictor, pairs), np.float64)
+        model: [row for pair in pairs if (row := measure(predictor, pair)) is not None]
         for model, predictor, pairs in predictors_and_pairs(__doc__)
     }
-    everything = np.concatenate(list(tables.values()))
-
-    def one_view(t: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack([np.ones(len(t)), np.sqrt(t[:, 1])], axis=1)
-
-    def views(t: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack([np.ones(len(t)), np.sqrt(t[:, 3]), np.sqrt(t[:, 4])], axis=1)
-
-    def asked(t: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack([np.ones(len(t)), np.sqrt(t[:, 5])], axis=1)
-
-    tuning = everything[everything[:, 0] == 0]
-    print("| views | photos | Spearman | worst tenth among the doubtful fifth | below .7 | right |")
+    print("| way | photos | Spearman | worst tenth among the doubtful fifth | below .7 | right |")
     print("|---|---|---|---|---|---|")
-    for name, features, truth in (("one", one_view, 2), ("all", views, 6), ("asked", asked, 6)):
-        weights = fit(features(tuning), tuning[:, truth])
-        for model, table in tables.items():
-            judged = table[table[:, 0] == 1]
-            guess = 1 / (1 + np.exp(-features(judged) @ weights))
-            report(f"{model}, {name}", guess, judged[:, truth])
+    for name, (features, of) in WAYS.items():
+
+        def made(
+            rows: list[Row], half: int, features=features, of=of
+        ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            chosen = [row for row in rows if row.half == half]
+            said = np.array([[1.0, *features(row)] for row in chosen])
+            return said, np.array([getattr(row, of) for row in chosen])
+
+        weights = fit(*made([row for rows in tables.values() for row in rows], 0))
+        for model, rows in tables.items():
+            said, truth = made(rows, 1)
+            report(f"{model}, {name}", 1 / (1 + np.exp(-said @ weights)), truth)
         print(f"constants of {name}:", np.round(weights, 2).tolist())
 
 

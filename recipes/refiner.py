@@ -22,26 +22,29 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from u2cut import saliency
 from u2cut.datasets.masks import read_pair
 from u2cut.datasets.pairs import scan
+from u2cut.engines.levelled import level
 from u2cut.engines.predictor import Predictor
-from u2cut.model import upsample_to
+from u2cut.engines.refiner import SIZE, given, kept
+from u2cut.model import BATCH_NORM_EPSILON, REFINER, ConvBNReLU, U2Net
 from u2cut.options import NetworkOptions
-from u2cut.weights.load import load_network
+from u2cut.weights.load import SCALE, load_network
 from u2cut.weights.registry import bundled_path
 
-SIZE = 320
 NETWORKS = ("u2netp", "u2net")
 # How many photos of a set are taken at most; one in six once more as a close-up.
 TAKEN = {"VOC-animals": 420, "CCP-person": 110, "OxfordPets": 180, "Mandarins": 40, "FoodID": 110}
 MOST = 120
-COMPOSITES, FREE = 420, (("general", 300), ("unlabelled", 200))
+COMPOSITES, FREE = 560, (("general", 300), ("unlabelled", 200))
 # Masks that are coarse by a few pixels: their outline isn't learnt.
 COARSE = ("VOC-animals", "FeralCats296", "Cats81", "DogCat", "Mugs", "COCO-mini", "FoodID")
+BATCH = 8
 UNSURE = 0.12  # of a teacher, where there is no mask
 Row = dict[str, Any]
 
@@ -101,9 +104,7 @@ def see(kind: str, what: Any, draw: random.Random, predictors: dict[str, Predict
         views = [m for m in map(saliency.to_saliency, fused) if m is not None]
         if saliency.to_saliency(fused[0]) is None:  # no subject, as far as u2cut is concerned
             return None
-        grown = [saliency.upsample(view, (SIZE, SIZE)) for view in views]
-        surest = saliency.upsample(saliency.surest(views, None), (SIZE, SIZE))
-        stack = np.stack([grown[0], surest, np.mean(grown, axis=0)])
+        stack = given(saliency.surest(views, None), views)
         row[network] = np.rint(stack * 255).astype(np.uint8)
     return row
 
@@ -142,36 +143,27 @@ def paste(
     return np.ascontiguousarray(photo, np.uint8), mask
 
 
-class Refiner(nn.Module):
-    """`lite` with the maps as inputs 4 to 6, its logits added to the maps."""
+def beginning() -> U2Net:
+    """Return `lite` with blind channels for the maps, and half as sure: it only adds to them.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = load_network(bundled_path("lite"))
-        block = self.net.get_submodule("stage1.rebnconvin")
-        old = block.get_submodule("conv_s1")
-        assert isinstance(old, nn.Conv2d)
-        assert old.bias is not None
-        new = nn.Conv2d(6, old.out_channels, 3, padding=1)
-        self.mix = nn.Conv2d(3, 1, 1, bias=False)
-        with torch.no_grad():
-            new.weight.zero_()
-            new.weight[:, :3] = old.weight
-            assert new.bias is not None
-            new.bias.copy_(old.bias)
-            self.mix.weight.copy_(torch.tensor([0.0, 1.5, 1.5]).view(1, 3, 1, 1))
-            self.net.outconv.weight.mul_(0.5)
-            assert self.net.outconv.bias is not None
-            self.net.outconv.bias.mul_(0.5)
-        block.conv_s1 = new
-
-    def forward(self, photo: Tensor, given: Tensor) -> list[Tensor]:
-        """Map (B, 3, S, S) normalised RGB and (B, 3, S, S) maps to logits: fused, six sides."""
-        given = given * 2 - 1
-        sides = self.net.side_outputs(torch.cat([photo, given], 1))
-        sides = [upsample_to(side, sides[0]) for side in sides]
-        fused: Tensor = self.net.outconv(torch.cat(sides, 1)) + self.mix(given)
-        return [fused, *sides]
+    Its near-constant channels are levelled for good (`engines.levelled`): what the border then
+    lacks is learnt.
+    """
+    lite = load_network(bundled_path("lite"))
+    for block in lite.modules():
+        if isinstance(block, ConvBNReLU):
+            block.conv_s1 = fuse_conv_bn_eval(block.conv_s1, block.bn_s1)
+            block.bn_s1 = nn.BatchNorm2d(block.conv_s1.out_channels)
+            block.bn_s1.running_var.fill_(1 - BATCH_NORM_EPSILON)  # type: ignore[union-attr]
+    level(lite)
+    network = U2Net(REFINER)
+    state = lite.state_dict()
+    first = "stage1.rebnconvin.conv_s1.weight"
+    blind = torch.zeros_like(network.state_dict()[first])
+    blind[:, :3] = state[first]
+    halved = {name: state[name] / 2 for name in ("outconv.weight", "outconv.bias")}
+    network.load_state_dict({**state, first: blind, **halved})
+    return network.eval()
 
 
 def target(row: Row) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
@@ -195,25 +187,37 @@ def target(row: Row) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     return np.asarray(subject, np.float32), np.asarray(known, np.float32)
 
 
-def train(folder: Path, out: Path, *, steps: int, init: Path | None) -> None:
-    """Teach the refiner; AdamW with a cosine, batch norm frozen, an average of the weights."""
+def train(folder: Path, out: Path, *, steps: int) -> None:
+    """Teach the refiner: AdamW, a cosine, batch norm frozen, a mean of the weights is kept.
+
+    Goes on where it was stopped, from the file beside `out`.
+    """
     draw = np.random.default_rng(3)
     rows = [row for path in sorted(folder.iterdir()) for row in pickle.loads(path.read_bytes())]
     seen = [(row, found) for row in rows if (found := target(row)) is not None]
-    network = Refiner().eval()
-    if init:
-        network.load_state_dict({k: v.float() for k, v in load_file(init).items()}, strict=False)
+    network = beginning().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = {name: value.clone() for name, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), 8e-5, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for step in range(steps):
-        batch = [example(*seen[k], draw) for k in draw.integers(len(seen), size=8)]
-        photo, given, wanted, known = (
+    progress, begun = out.with_suffix(".progress.pt"), 0
+    if progress.exists():
+        saved = torch.load(progress)
+        begun, average = saved["step"], saved["average"]
+        network.load_state_dict(saved["network"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        draw = np.random.default_rng((3, begun))
+    print(len(seen), "of", len(rows), "from step", begun, flush=True)
+    for step in range(begun + 1, steps + 1):
+        batch = [example(*seen[k], draw) for k in draw.integers(len(seen), size=BATCH)]
+        inputs, base, wanted, known = (
             torch.from_numpy(np.stack(x)) for x in zip(*batch, strict=True)
         )
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = network(photo, given)
+            logits = network(inputs)
         fused, *sides = (x.float()[:, 0] for x in logits)
+        fused = fused + base
         shown = fused.sigmoid()
         both = (torch.minimum(shown, wanted) * known).sum((1, 2))
         either = (torch.maximum(shown, wanted) * known).sum((1, 2))
@@ -227,15 +231,25 @@ def train(folder: Path, out: Path, *, steps: int, init: Path | None) -> None:
         for name, value in network.state_dict().items():
             if value.is_floating_point():
                 average[name].lerp_(value, 0.01)
-        if step % 100 == 99 or step + 1 == steps:
-            print(step + 1, f"{loss.item():.3f}", flush=True)
+        if step % 50 == 0 or step == steps:
+            print(step, f"{loss.item():.3f}", flush=True)
             save(average, out)
+            state = {"step": step, "average": average, "network": network.state_dict()}
+            state |= {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+            torch.save(state, progress)
 
 
 def save(state: dict[str, Tensor], out: Path) -> None:
-    """Write a state in half precision, but for batch norm's statistics, which it can't say."""
-    floats = {k: v.contiguous() for k, v in state.items() if v.is_floating_point()}
-    save_file({k: v if "bn_s1" in k else v.half() for k, v in floats.items()}, out)
+    """Write a state: convolutions in 8 bits with a scale for each output channel, all else fp32."""
+    whole = {}
+    for name, tensor in state.items():
+        if tensor.dim() != 4:
+            whole[name] = tensor.contiguous()
+            continue
+        scale = tensor.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12) / 127
+        whole[name] = (tensor / scale).round().to(torch.int8).contiguous()
+        whole[name + SCALE] = scale.contiguous()
+    save_file(whole, out)
 
 
 def entropy(logits: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
@@ -247,13 +261,13 @@ def entropy(logits: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
 def example(
     row: Row, found: tuple[NDArray[np.float32], NDArray[np.float32]], draw: np.random.Generator
 ) -> tuple[NDArray[np.float32], ...]:
-    """Return normalised RGB, maps, target and where it is known, mirrored half of the time."""
-    given = row[NETWORKS[draw.integers(2)]].astype(np.float32) / 255
+    """Return inputs, what the maps say, target and where it is known, mirrored half of the time."""
+    maps = row[NETWORKS[draw.integers(2)]].astype(np.float32) / 255
     if draw.random() < 0.35:  # only the usual view is there
-        given = np.stack([given[0]] * 3)
+        maps = np.stack([maps[0]] * 3)
     colours = row["photo"] * draw.uniform(0.75, 1.25) * draw.uniform(0.94, 1.06, 3)
-    photo = np.clip(colours, 0, 255).astype(np.uint8)
-    pictures = [saliency.preprocess(photo, SIZE), given, *found]
+    photo = saliency.preprocess(np.clip(colours, 0, 255).astype(np.uint8), SIZE)
+    pictures = [np.concatenate([photo, 2 * maps - 1]), kept(maps), *found]
     if draw.random() < 0.5:
         pictures = [picture[..., ::-1] for picture in pictures]
     return tuple(np.ascontiguousarray(picture, np.float32) for picture in pictures)
@@ -269,13 +283,12 @@ def main() -> None:
     two = commands.add_parser("train")
     two.add_argument("folder", type=Path)
     two.add_argument("out", type=Path)
-    two.add_argument("--steps", type=int, default=900)
-    two.add_argument("--init", type=Path)
+    two.add_argument("--steps", type=int, default=1400)
     options = parser.parse_args()
     if options.command == "maps":
         maps(options.prepared, options.collected, options.out)
     else:
-        train(options.folder, options.out, steps=options.steps, init=options.init)
+        train(options.folder, options.out, steps=options.steps)
 
 
 if __name__ == "__main__":

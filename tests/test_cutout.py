@@ -1,13 +1,11 @@
 """Pictures made of a photo and a fused map, without a network."""
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 import pytest
 
 from tests.pictures import disc_photo
-from u2cut import saliency as maps
+from tests.toy_network import Network, disc_map
 from u2cut.cutout import Cutout
 from u2cut.errors import UsageError
 from u2cut.imaging.colour import _PRIMARIES, from_gamma
@@ -15,45 +13,6 @@ from u2cut.imaging.decode import Frame
 from u2cut.options import CutoutOptions, EdgeOptions, Matting, Product, RenderOptions
 
 PLAIN = EdgeOptions(matting=Matting.NONE)
-
-
-class Network:
-    """Answers with given maps; without them, it must not be asked."""
-
-    def __init__(
-        self,
-        fused: np.ndarray | None = None,
-        views: Sequence[np.ndarray] = (),
-        opinions: Sequence[np.ndarray] = (),
-        *,
-        judged: bool = True,
-    ) -> None:
-        self._fused, self._views, self._opinions = fused, views, opinions
-        self.doubt, self.judged = 1.0, judged
-        self.shapes: list[tuple[int, ...]] = []
-
-    def fused_map(self, image: np.ndarray) -> np.ndarray:
-        assert self._fused is not None, "no second look was asked for"
-        self.shapes.append(image.shape)
-        return self._fused
-
-    def views(self, image: np.ndarray) -> list[np.ndarray]:
-        self.shapes.append(image.shape)
-        return list(self._views)
-
-    def second_view(self, image: np.ndarray) -> np.ndarray:
-        self.shapes.append(image.shape)
-        return self._views[0]
-
-    def opinions(self, image: np.ndarray) -> list[np.ndarray]:
-        self.shapes.append(image.shape)
-        return list(self._opinions)
-
-
-def disc_map(size: int = 96) -> np.ndarray:
-    rows, columns = np.mgrid[:size, :size]
-    distance = np.hypot(rows - size / 2 + 0.5, (columns - size / 2 + 0.5) * 4 / 3)
-    return np.clip((size / 3 - distance) / 4 + 0.5, 0, 1).astype(np.float32)
 
 
 def cutout_of(
@@ -65,83 +24,6 @@ def cutout_of(
         RenderOptions(**({"edge": PLAIN} | options)),
         Network(),
     )
-
-
-def _vague() -> np.ndarray:
-    vague = 0.25 + 0.5 * disc_map()
-    vague[0, 0] = 0
-    vague[48, 48] = 1
-    return vague
-
-
-def best_of(first: np.ndarray, network: Network) -> Cutout:
-    best = EdgeOptions(matting=Matting.BEST, zoom=False)
-    return Cutout(Frame(disc_photo()), first, RenderOptions(edge=best), network)
-
-
-def test_best_takes_the_least_uncertain_view() -> None:
-    vague, sure = _vague(), disc_map(64)
-    network = Network(views=(0.2 * sure, vague, sure), opinions=(sure,))
-    cutout = best_of(vague, network)
-    assert np.array_equal(cutout._map, maps.normalise(sure))
-    assert network.shapes == [disc_photo().shape] * 2
-    alone = best_of(vague, Network(opinions=(sure,)))
-    assert np.array_equal(alone._map, maps.normalise(vague))
-
-
-def test_best_takes_the_view_that_another_network_confirms() -> None:
-    left, right = disc_map(64), disc_map(64)
-    left[:, 32:], right[:, :32] = 0, 0
-    for opinion in (left, right):
-        network = Network(views=(right,), opinions=(opinion, 0.2 * left))
-        cutout = best_of(left, network)
-        assert np.array_equal(cutout._map, maps.normalise(opinion))
-        # Half of the opinions: it is there, half: there is no subject.
-        assert cutout.confidence == maps.confidence(opinion, opinions=[opinion, None])
-        network = Network(views=(right,), opinions=(opinion,), judged=False)
-        other = left if opinion is right else right
-        expected = maps.confidence(opinion, [other])
-        assert best_of(left, network).confidence == expected
-    asked = best_of(left, Network(views=(0.1 + 0.8 * right,), judged=False))  # nobody
-    assert np.array_equal(asked._map, maps.normalise(left))
-    assert asked.confidence == maps.confidence(left, [maps.normalise(0.1 + 0.8 * right)])
-    nobody = best_of(left, Network(views=(right,), opinions=(0.2 * left,)))
-    assert np.array_equal(nobody._map, maps.normalise(left))
-    assert nobody.confidence < 0.3
-
-
-_FILLING = disc_map()[16:80, 16:80]
-_SMALL = disc_map(64) * (np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 12)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "asked", "taken"),
-    [
-        pytest.param(_vague(), _FILLING, True, True, id="surer, and fills the frame"),
-        pytest.param(_vague(), _SMALL, True, False, id="surer, of something small"),
-        pytest.param(_vague(), 0.2 * disc_map(64), True, False, id="no subject"),
-        pytest.param(disc_map(), None, False, False, id="the first is sure"),
-        pytest.param(_vague(), 0.5 * _vague() + 0.3, True, False, id="less sure"),
-    ],
-)
-def test_fast_takes_a_second_view_where_the_first_is_unsure(
-    first: np.ndarray, second: np.ndarray | None, asked: bool, taken: bool
-) -> None:
-    fast = EdgeOptions(matting=Matting.FAST)
-    network = Network(views=() if second is None else (second,))
-    cutout = Cutout(Frame(disc_photo()), first, RenderOptions(edge=fast), network)
-    chosen = second if taken and second is not None else first
-    assert cutout._map is not None
-    assert np.array_equal(cutout._map, maps.normalise(chosen))
-    assert network.shapes == [disc_photo().shape] * asked
-    assert cutout.confidence == maps.confidence(cutout._map)
-
-
-def test_without_matting_the_first_view_stays() -> None:
-    network = Network(views=(disc_map(64),))
-    cutout = Cutout(Frame(disc_photo()), _vague(), RenderOptions(edge=PLAIN), network)
-    assert np.array_equal(cutout._map, maps.normalise(_vague()))
-    assert network.shapes == []
 
 
 def test_the_half_covered_edge_has_its_own_colour_over_any_ground() -> None:
@@ -257,14 +139,3 @@ def test_a_cutout_that_is_cut_out_again_stays_as_it_is() -> None:
 def test_what_is_no_background_is_refused(background: object) -> None:
     with pytest.raises(UsageError):
         cutout_of().composite(background)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("matting", list(Matting))
-def test_a_network_that_is_unsure_by_nature_is_trusted_more(matting: Matting) -> None:
-    options = RenderOptions(edge=EdgeOptions(matting=matting, zoom=False))
-    sure = []
-    for doubt in (1.0, 0.5):
-        network = Network(views=(_vague(), _vague()), opinions=(_vague(),), judged=False)
-        network.doubt = doubt
-        sure.append(Cutout(Frame(disc_photo()), _vague(), options, network).confidence)
-    assert sure[0] < sure[1]

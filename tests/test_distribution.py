@@ -11,10 +11,10 @@ import pytest
 
 from u2cut.version import __version__
 from u2cut.weights.notes import hash_file
-from u2cut.weights.registry import bundled_path
+from u2cut.weights.registry import BUNDLED, REFINER, bundled_path
 
 ROOT = Path(__file__).parent.parent
-MOST = 8_000_000  # bytes
+MOST, MOST_SOURCE = 8_000_000, 9_000_000  # bytes
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,9 @@ def test_the_wheel_holds_the_package_and_the_weights_and_nothing_else(wheel: Pat
     own = {p.relative_to(ROOT) for p in (ROOT / "u2cut").rglob("*.py")}
     packed = {p.relative_to(wheel) for p in (wheel / "u2cut").rglob("*.py")}
     assert packed == own
-    bundled = wheel / "u2cut/weights/bundled/u2netp.safetensors"
-    assert hash_file(bundled) == hash_file(bundled_path("u2netp"))
+    for name in (*BUNDLED, REFINER):
+        bundled = wheel / f"u2cut/weights/bundled/{name}.safetensors"
+        assert hash_file(bundled) == hash_file(bundled_path(name))
     assert (wheel / "u2cut/py.typed").exists()
 
 
@@ -77,7 +78,7 @@ def test_the_installed_command_runs_from_the_wheel_alone(wheel: Path, tmp_path: 
 
 def test_the_source_archive_builds_and_tests(built: Path) -> None:
     (path,) = built.glob("*.tar.gz")
-    assert path.stat().st_size <= MOST
+    assert path.stat().st_size <= MOST_SOURCE
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"pyproject.toml", "README.md", "LICENSE", "NOTICE", "CHANGELOG.md", "Makefile"}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,37 +17,10 @@ from u2cut.imaging.decode import Frame
 from u2cut.imaging.encode import encode
 from u2cut.imaging.formats import WRITTEN, Format, format_of, parse_format
 from u2cut.notation import parse_color
-from u2cut.options import Matting, OutputOptions, Product, RenderOptions
+from u2cut.options import OutputOptions, Product, RenderOptions
+from u2cut.subject import Network, Subject, find
 
 T = TypeVar("T", np.uint8, np.float32)
-
-
-class Network(Protocol):
-    """A predictor of fused maps of photos, RGB (H, W, 3) uint8: a ``Predictor``.
-
-    Attributes:
-        doubt: How much of its uncertainty is error (``saliency.confidence``).
-        judged: Whether the other network's opinions tell how good its maps are.
-    """
-
-    doubt: float
-    judged: bool
-
-    def fused_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the fused map, (S, S) float32."""
-        ...
-
-    def views(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Return the fused maps of other views of the photo, (S, S) float32 each."""
-        ...
-
-    def second_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the fused map of one other view, (S, S) float32."""
-        ...
-
-    def opinions(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Return another network's fused maps of the photo, the usual one first, or none."""
-        ...
 
 
 class Cutout:
@@ -57,9 +30,7 @@ class Cutout:
         frame: The photo.
         fused: The network's fused map, (S, S) float32 probabilities.
         options: How the results look.
-        network: Predicts again: parts with small subjects, and other views: all of them for
-            ``matting="best"``, one for "fast" where the first is unsure. And asks another network
-            for "best".
+        network: Looks again where ``matting`` or ``zoom`` want it (`subject.find`).
         region: The part of the photo, rows and columns, that the network saw and that may hold
             the subject; by default all of it.
     """
@@ -85,32 +56,19 @@ class Cutout:
         return self.photo.size
 
     @cached_property
-    def _chosen(self) -> tuple[NDArray[np.float32] | None, float]:
-        """The surest view's saliency map, None without a subject; and the confidence in it."""
-        first = maps.to_saliency(self._fused)
-        if first is None or int(np.ptp(self._seen.image)) <= 2:
-            return None, 0.0  # an even picture has no subject, whatever the network answers
-        image, method = self._seen.for_network, self._options.edge.matting
-        doubt = self._network.doubt
-        if method is Matting.BEST:
-            views = [first, *map(maps.to_saliency, self._network.views(image))]
-            opinions = [maps.to_saliency(fused) for fused in self._network.opinions(image)]
-            opinion = opinions[0] if opinions else None
-            chosen = maps.surest([view for view in views if view is not None], opinion)
-            others = [view for view in views if view is not chosen]
-            judges = opinions if self._network.judged else ()
-            return chosen, maps.confidence(chosen, others, opinions=judges, doubt=doubt)
-        if method is Matting.FAST and maps.deserves_second_view(first):
-            second = maps.to_saliency(self._network.second_view(image))
-            if second is not None and maps.is_better_view(second, first):
-                return second, maps.confidence(second, doubt=doubt)
-        return first, maps.confidence(first, doubt=doubt)
+    def _subject(self) -> Subject | None:
+        if int(np.ptp(self._seen.image)) <= 2:
+            return None  # an even picture has none, whatever the network answers
+        method = self._options.edge.matting
+        return find(self._seen.for_network, self._fused, self._network, method)
 
     @cached_property
     def _map(self) -> NDArray[np.float32] | None:
         """The saliency map at the network's resolution or finer; None without a subject."""
-        chosen, _ = self._chosen
-        if chosen is None or not self._options.edge.refines_by_zoom:
+        if self._subject is None:
+            return None
+        chosen = self._subject.saliency
+        if not self._options.edge.refines_by_zoom:
             return chosen
         return matting.refine_by_zoom(self._seen.image, chosen, self._network.fused_map)
 
@@ -120,7 +78,7 @@ class Cutout:
 
         0 without a subject. ``matting="best"`` knows better, for it sees several views.
         """
-        return self._chosen[1]
+        return self._subject.confidence if self._subject is not None else 0.0
 
     @property
     def has_subject(self) -> bool:

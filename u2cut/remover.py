@@ -22,7 +22,6 @@ from u2cut.options import (
     CutoutOptions,
     EdgeOptions,
     InputOptions,
-    Matting,
     NetworkOptions,
     RenderOptions,
     RunOptions,
@@ -133,7 +132,7 @@ class Remover:
         self._workers = worker_count(RunOptions(jobs=given.pop("jobs")).jobs)
         if given:
             raise UsageError(f"a Remover has no option {printable(next(iter(given)))}")
-        self._predictor = Predictor(network, best=edge.matting is Matting.BEST)
+        self._predictor = Predictor(network, method=edge.matting)
         self._predictor.engine  # noqa: B018  # what is missing is said now
 
     @property

@@ -168,36 +168,54 @@ def is_better_view(second: NDArray[np.float32], first: NDArray[np.float32]) -> b
 # Logistic fits of the IoU with the truth; benchmarks/confidence.py.
 _ONE_VIEW: Final = (2.72, -5.18)
 _VIEWS: Final = (3.16, -4.58, -2.70)
-_OPINIONS: Final = (2.83, -4.37)
+_CORRECTED: Final = (3.06, -6.07)
+_OPINIONS: Final = (3.05, -2.77, -2.67)
 
 
 def confidence(
     chosen: NDArray[np.float32],
     others: Sequence[NDArray[np.float32] | None] = (),
     *,
-    opinions: Sequence[NDArray[np.float32] | None] = (),
     doubt: float = 1.0,
 ) -> float:
-    """Return how good a map probably is: its expected IoU with the truth, in [0, 1].
+    """Return how good a network's map probably is: its expected IoU with the truth, in [0, 1].
 
-    From how far another network disagrees with it, where one was asked: a network is often sure
-    of what is wrong. Else from its uncertainty and, where there are other views, from how far
-    these disagree with it.
+    From its uncertainty and, where there are other views, from how far these disagree with it.
 
     Args:
         chosen: The saliency map, (s, s) float32 in [0, 1].
         others: The other views' maps, of any sizes; None for one without a subject.
-        opinions: Maps of another network, likewise.
         doubt: How much of this network's uncertainty is error, against the authors' networks.
     """
-    if opinions:
-        constant, per_disagreement = _OPINIONS
-        return _logistic(constant + per_disagreement * _apart(chosen, opinions))
+    return _expected(_ONE_VIEW, _VIEWS, chosen, others, doubt)
+
+
+def corrected_confidence(
+    chosen: NDArray[np.float32], opinions: Sequence[NDArray[np.float32] | None] = ()
+) -> float:
+    """Return how good a map probably is that the refiner made, as `confidence` does.
+
+    The refiner's uncertainty tells more than the network's own, and the same for every network.
+
+    Args:
+        chosen: The saliency map, (s, s) float32 in [0, 1].
+        opinions: Another network's maps of the photo, where it was asked; None for no subject.
+    """
+    return _expected(_CORRECTED, _OPINIONS, chosen, opinions, 1.0)
+
+
+def _expected(
+    alone: tuple[float, float],
+    beside: tuple[float, float, float],
+    chosen: NDArray[np.float32],
+    others: Sequence[NDArray[np.float32] | None],
+    doubt: float,
+) -> float:
     unsure = math.sqrt(min(doubt * uncertainty(chosen), 1.0))
     if not others:
-        constant, per_doubt = _ONE_VIEW
+        constant, per_doubt = alone
         return _logistic(constant + per_doubt * unsure)
-    constant, per_doubt, per_disagreement = _VIEWS
+    constant, per_doubt, per_disagreement = beside
     apart = _apart(chosen, others)
     return _logistic(constant + per_doubt * unsure + per_disagreement * apart)
 

@@ -112,7 +112,7 @@ def test_masks_are_hard_soft_stretched_or_trimaps(u2cut: Run, disc: Path) -> Non
         assert results[kind].shape == (96, 128)
     assert set(np.unique(results[None])) == {0, 255}
     assert set(np.unique(results["--trimap"])) == {0, 128, 255}
-    assert len(np.unique(results["--alpha"])) > 10
+    assert set(np.unique(results["--alpha"])) - {0, 128, 255}  # soft where the edge is
     assert results["--saliency"].min() <= 3
     assert results["--saliency"].max() >= 252
     agreement = (results[None] == 255) == (results["--alpha"] >= 128)

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from u2cut.engines import predictor
+from u2cut.engines import predictor, refiner
 from u2cut.engines.predictor import Predictor
-from u2cut.options import NetworkOptions
+from u2cut.options import Matting, NetworkOptions
 from u2cut.weights import registry
 from u2cut.weights.registry import bundled_path
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
+MAP = np.eye(64, dtype=np.float32)
 
 
 class Engine:
@@ -117,19 +118,25 @@ def test_another_network_is_asked_as_the_first_one_is_run(
 
 
 @pytest.mark.parametrize(
-    ("model", "best", "expected"),
+    ("model", "method", "expected"),
     [
         (
             "u2netp",
-            True,
-            [(name, size) for name in ("u2netp", "lite") for size in (320, 256, 224)],
+            Matting.BEST,
+            [(name, size) for name in ("u2netp", "lite") for size in (320, 256, 224)]
+            + [("refiner", 320)],
         ),
-        ("lite", True, [("lite", 320), ("lite", 256), ("lite", 224), ("u2netp", 320)]),
-        ("u2netp", False, [("u2netp", 320)]),
+        (
+            "lite",
+            Matting.BEST,
+            [("lite", 320), ("lite", 256), ("lite", 224), ("u2netp", 320), ("refiner", 320)],
+        ),
+        ("u2netp", Matting.FAST, [("u2netp", 320), ("refiner", 320)]),
+        ("u2netp", Matting.NONE, [("u2netp", 320)]),
     ],
 )
-def test_what_best_needs_is_opened_before_it_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, model: str, best: bool, expected: list[tuple[str, int]]
+def test_what_a_method_needs_is_opened_before_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, model: str, method: Matting, expected: list[tuple[str, int]]
 ) -> None:
     opened: list[tuple[str, int]] = []
 
@@ -137,38 +144,71 @@ def test_what_best_needs_is_opened_before_it_is_asked_for(
         opened.append((path.stem, size))
         return Engine(size, "fp32", any_size=False)
 
-    monkeypatch.setattr(predictor, "open_engine", open_engine)
-    network = Predictor(NetworkOptions(model=model, offline=True), best=best)
+    for module in (predictor, refiner):
+        monkeypatch.setattr(module, "open_engine", open_engine)
+    network = Predictor(NetworkOptions(model=model, offline=True), method=method)
     deadline = time.monotonic() + 20
     while len(opened) < len(expected) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert sorted(opened) == sorted(expected)
-    if best:
+    if method is Matting.BEST:
         network.views(PHOTO)
         network.opinions(PHOTO)
-        assert len(opened) == len(expected)  # and never again
+    if method is not Matting.NONE:
+        network.refine(PHOTO, MAP, [MAP])
+    assert len(opened) == len(expected)  # and never again
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_refiner_runs_where_and_how_the_network_does(
+    monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    opened: list[dict[str, object]] = []
+
+    def open_engine(path: Path, **options: object) -> Engine:
+        opened.append({"path": path, **options})
+        return Engine(320, "fp32", any_size=True)
+
+    for module in (predictor, refiner):
+        monkeypatch.setattr(module, "open_engine", open_engine)
+    options = NetworkOptions(
+        model="u2netp", offline=True, size=640, precision=precision, device="cuda:1", engine="torch"
+    )
+    network = Predictor(options)
+    for _ in range(2):
+        refined = network.refine(PHOTO, MAP, [MAP])
+        assert refined is not None
+        assert refined.shape == (320, 320)
+    (one,) = [engine for engine in opened if engine["path"] == bundled_path("refiner")]
+    assert one["device"] == "cuda:1"
+    assert one["engine"] == "torch"
+    assert one["precision"] == ("fp32" if precision == "fp32" else "auto")  # it isn't calibrated
+    assert (one["size"], one["channels"]) == (320, 6)
 
 
 def test_networks_are_asked_that_look_for_the_same_things() -> None:
-    seconds = {spec.name: (spec.second, spec.judged) for spec in registry.KNOWN.values()}
-    assert seconds == {
-        "u2net": ("lite", True),
-        "u2netp": ("lite", True),
-        "lite": ("u2netp", False),
-        "u2net_human_seg": (None, False),
+    asked = {
+        spec.name: (spec.second, spec.judged, spec.refined) for spec in registry.KNOWN.values()
+    }
+    assert asked == {
+        "u2net": ("lite", True, True),
+        "u2netp": ("lite", True, True),
+        "lite": ("u2netp", False, True),
+        "u2net_human_seg": (None, False, False),
     }
 
 
-def test_nobody_is_asked_about_the_users_own_network(
+def test_nobody_is_asked_about_the_users_own_network_nor_corrects_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     own = tmp_path / "own.safetensors"
     own.write_bytes(bundled_path("u2netp").read_bytes())
     opener = Opener(any_size=True)
     monkeypatch.setattr(predictor, "open_engine", opener)
-    network = Predictor(NetworkOptions(weights=own), best=True)
+    network = Predictor(NetworkOptions(weights=own), method=Matting.BEST)
     assert network.engine is opener.opened[0]
     assert network.opinions(PHOTO) == []
+    assert network.refine(PHOTO, MAP, [MAP]) is None
     assert not network.judged
     assert len(opener.opened) == 1
 

@@ -36,7 +36,7 @@ def test_google_drive_is_asked_last(name):
     assert [("drive." in url) for url in urls] == [False] * (len(urls) - 1) + [True]
 
 
-@pytest.mark.parametrize("name", registry.BUNDLED)
+@pytest.mark.parametrize("name", [*registry.BUNDLED, registry.REFINER])
 def test_the_bundled_weights_are_small_and_match_their_recorded_hash(name):
     path = registry.bundled_path(name)
     fault = notes.mismatch(path, None, registry.bundled_sha256(name))

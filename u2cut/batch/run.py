@@ -28,7 +28,7 @@ from u2cut.files.remote import Existing
 from u2cut.files.sink import Sink
 from u2cut.imaging.decode import Frame, decode
 from u2cut.imaging.formats import Format
-from u2cut.options import BatchOptions, Matting, Product, RunOptions
+from u2cut.options import BatchOptions, Product, RunOptions
 
 # So many results in a row that can't be written, and no other one will be.
 _MOST_UNWRITABLE = 10
@@ -107,6 +107,16 @@ class _Stages:
             return cutout.encoded(pixels, output.format or job.format or Format.PNG, output)
 
 
+def open_predictor(options: BatchOptions) -> Predictor:
+    """Open what runs the network for these options.
+
+    Raises:
+        WeightsError: The weights are not available.
+    """
+    method = options.render.edge.matting
+    return Predictor(options.network, quiet=options.run.quiet, method=method)
+
+
 def run(
     plan: Plan,
     options: BatchOptions,
@@ -136,11 +146,7 @@ def run(
     summary = Summary()
     unwritable = 0
     try:
-        predictor = predictor or Predictor(
-            options.network,
-            quiet=options.run.quiet,
-            best=options.render.edge.matting is Matting.BEST,
-        )
+        predictor = predictor or open_predictor(options)
         stages = _Stages(options, predictor, sink)
         outcomes = flow(
             plan,

@@ -19,7 +19,7 @@ from u2cut.batch.job import Description, JobFolder, refuse_other_version
 from u2cut.batch.journal import Line
 from u2cut.batch.plan import Job, Plan
 from u2cut.batch.result import Result
-from u2cut.batch.run import run
+from u2cut.batch.run import open_predictor, run
 from u2cut.console import logger
 from u2cut.engines.predictor import Predictor, find_weights
 from u2cut.errors import Interrupted, U2cutError, error_of, printable
@@ -151,7 +151,7 @@ def _serve(pipe: Connection, description: Description, run_options: RunOptions) 
                 pipe.send(None)
                 continue
             options = description.batch_options(run_options)
-            predictor = predictor or Predictor(options.network, quiet=True)
+            predictor = predictor or open_predictor(options)
             with Plan() as jobs:
                 for job in wanted:
                     jobs.append(job)

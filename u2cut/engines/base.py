@@ -53,7 +53,7 @@ class Engine(Protocol):
 
         Args:
             batch: Network inputs, (B, 3, S, S), as `saliency.preprocess` makes them, or
-                (B, 6, S, S), as `refiner.inputs` does. Any B.
+                (B, 6, S, S), the refiner's. Any B.
 
         Returns:
             Probabilities, (B, S, S) in [0, 1].

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from u2cut import saliency, weights
 from u2cut.engines.base import Engine, open_engine
+from u2cut.engines.refiner import Refiner
 from u2cut.errors import DeviceError
-from u2cut.options import NetworkOptions, Precision, WeightsOptions
+from u2cut.options import Matting, NetworkOptions, Precision, WeightsOptions
 
 _SMALLER = (0.8, 0.7)  # of the usual input size: 256 and 224 beside 320
 
@@ -55,13 +56,20 @@ class Predictor:
     Args:
         options: Which network, and where it runs.
         quiet: No progress bar while weights are fetched.
-        best: Make ready what `views` and `opinions` need, too, before they are asked for.
+        method: Make ready what this needs besides, before it is asked for: "fast" `refine`, "best"
+            `views` and `opinions` too.
 
     Raises:
         WeightsError: The weights are not available.
     """
 
-    def __init__(self, options: NetworkOptions, *, quiet: bool = False, best: bool = False) -> None:
+    def __init__(
+        self,
+        options: NetworkOptions,
+        *,
+        quiet: bool = False,
+        method: Matting = Matting.NONE,
+    ) -> None:
         found = find_weights(options, quiet=quiet)
         self.model, self.doubt, self.judged = found.name, found.doubt, found.judged
         self.size = options.size or found.input_size
@@ -71,12 +79,15 @@ class Predictor:
         self._process = os.getpid()
         self._others: dict[int, Engine] = {}
         self._opening_others = threading.Lock()
-        self._opening_second = threading.Lock()
-        self._second_name, self._options = found.second, options
+        self._opening_second, self._opening_refiner = threading.Lock(), threading.Lock()
+        self._second_name, self._refined, self._options = found.second, found.refined, options
         self._second: Predictor | None = None
+        self._refiner: Refiner | None = None
         opener = ThreadPoolExecutor(1, "u2cut engine")
         self._opening = opener.submit(self._first)
-        if best:
+        if method is not Matting.NONE:
+            opener.submit(self._open_refiner)
+        if method is Matting.BEST:
             opener.submit(self._rest)
         opener.shutdown(wait=False)
 
@@ -188,6 +199,29 @@ class Predictor:
         if second is None:
             return []
         return [second.fused_map(image), *(second.views(image) if self.judged else ())]
+
+    def refine(
+        self,
+        image: NDArray[np.uint8],
+        chosen: NDArray[np.float32],
+        views: list[NDArray[np.float32]],
+    ) -> NDArray[np.float32] | None:
+        """Have a view of one photo corrected; see `Refiner.refine`.
+
+        Returns:
+            Probabilities, (S, S) float32; None if these weights may look for other things than the
+            networks do whose maps the refiner knows.
+        """
+        refiner = self._open_refiner()
+        return None if refiner is None else refiner.refine(image, chosen, views)
+
+    def _open_refiner(self) -> Refiner | None:
+        if not self._refined:
+            return None
+        with self._opening_refiner:
+            if self._refiner is None:
+                self._refiner = Refiner(self._options)
+            return self._refiner
 
     def _second_network(self) -> "Predictor | None":
         if self._second_name is None:

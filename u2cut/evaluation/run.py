@@ -94,8 +94,9 @@ def _outcomes(
         judged = judge_folder(found, maps, ignore=options.ignore, workers=workers)
         return printable(options.pred.resolve().name), judged
 
-    predictor = Predictor(network, quiet=quiet)
-    render = RenderOptions(edge=EdgeOptions(matting=options.matting or Matting.NONE))
+    method = options.matting or Matting.NONE
+    predictor = Predictor(network, quiet=quiet, method=method)
+    render = RenderOptions(edge=EdgeOptions(matting=method))
 
     def draw(frame: Frame, fused: NDArray[np.float32]) -> NDArray[np.float32]:
         cutout = Cutout(frame, fused, render, predictor)

@@ -44,7 +44,7 @@ def serve(
         )
     listener = _listen(options)
     with listener:
-        predictor = Predictor(network, quiet=options.quiet)
+        predictor = Predictor(network, quiet=options.quiet, method=render.edge.matting)
         engine = predictor.engine
         metrics = Metrics()
         metrics.runs_on(predictor.model, engine.name, engine.device, engine.precision)

@@ -18,9 +18,8 @@ from filelock import FileLock, Timeout
 from u2cut.batch.journal import Journal, refuse_other_options
 from u2cut.batch.plan import Job, Plan, result_name
 from u2cut.batch.result import Result
-from u2cut.batch.run import run
+from u2cut.batch.run import open_predictor, run
 from u2cut.console import NOTICE, logger
-from u2cut.engines.predictor import Predictor
 from u2cut.errors import ExitCode, InputError, OutputError, UsageError, printable
 from u2cut.options import BatchOptions
 from u2cut.watch.folder import Folder, Version
@@ -104,7 +103,7 @@ class _Watcher:
     def run(self) -> ExitCode:
         with Journal(self.journal_path, photos=0, options=self.options.of_results()) as journal:
             self.journal = journal
-            self.predictor = Predictor(self.options.network, quiet=self.options.run.quiet)
+            self.predictor = open_predictor(self.options)
             self.predictor.engine  # noqa: B018  (what is missing is said before the waiting)
             logger.log(NOTICE, "watching %s", printable(self.root))
             while not self.stop.is_set():

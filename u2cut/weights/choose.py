@@ -25,8 +25,8 @@ class LocalWeights:
         name: Name in the registry, or the file's own.
         path: The file; an ONNX file's converted copy in the cache.
         input_size: Side of the square that the network sees, in pixels.
-        doubt, second, judged: See ``registry.WeightSpec``; a file of the user's own may look for
-            other things than the networks in the package do, so these aren't asked.
+        doubt, second, judged, refined: See ``registry.WeightSpec``; a file of the user's own may
+            look for other things than the networks in the package do, so these aren't asked.
     """
 
     name: str
@@ -35,6 +35,7 @@ class LocalWeights:
     doubt: float = 1.0
     second: str | None = None
     judged: bool = False
+    refined: bool = False
 
 
 RUN_WEIGHTS: Final = "model.safetensors"  # what a training run keeps
@@ -213,7 +214,13 @@ def _bring_in_known(file: Path, known: Iterable[registry.WeightSpec]) -> LocalWe
 
 def _known(spec: registry.WeightSpec, path: Path) -> LocalWeights:
     return LocalWeights(
-        spec.name, path, spec.input_size, spec.doubt, second=spec.second, judged=spec.judged
+        spec.name,
+        path,
+        spec.input_size,
+        spec.doubt,
+        second=spec.second,
+        judged=spec.judged,
+        refined=spec.refined,
     )
 
 

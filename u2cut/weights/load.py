@@ -31,6 +31,7 @@ _NAMED = {
         for kind in ("Half", "BFloat16", "Float", "Double", "Long")
     ),
 }
+SCALE = ".scale"  # of the refiner's 8-bit tensors: the name's ending
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -53,6 +54,8 @@ def load_network(path: Path, *, channels: int = 3) -> U2Net:
             NaN, infinity or code.
     """
     state = _read(path)
+    if channels == REFINER.channels:
+        state = _from_8_bits(state)
     with torch.device("meta"):
         network = U2Net(REFINER if channels == REFINER.channels else _likely_variant(state))
     network.load_state_dict(_checked(state, network, path), strict=True, assign=True)
@@ -146,6 +149,16 @@ def _refuse_code(file: IO[bytes], name: str) -> None:
                 f"{name}: refused, because it holds more than tensors of numbers: it asks for "
                 f"{named}; code in weights is never run"
             )
+
+
+def _from_8_bits(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Multiply 8-bit tensors by the scales beside them, one for each output channel."""
+    whole = {key: tensor for key, tensor in state.items() if not key.endswith(SCALE)}
+    for key, tensor in whole.items():
+        scale = state.get(key + SCALE)
+        if scale is not None and tuple(scale.shape) == (tensor.shape[0], 1, 1, 1):
+            whole[key] = tensor.float() * scale.float()
+    return whole
 
 
 def _likely_variant(state: Mapping[str, object]) -> Variant:

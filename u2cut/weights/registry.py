@@ -15,6 +15,7 @@ DEFAULT_INPUT_SIZE = 320
 # The larger network takes 176 MB in fp32 and twice that in fp64; no weights are longer.
 MAX_BYTES = 400_000_000
 BUNDLED = ("lite", "u2netp")  # in the package
+REFINER = "refiner"  # in the package, too; it corrects maps, and finds no subject by itself
 FALLBACK = "lite"  # where nothing is here and nothing can be fetched
 OFFICIAL_SOURCE = "https://github.com/xuebinqin/U-2-Net"
 _RELEASE = "https://github.com/OPHoperHPO/image-background-remove-tool/releases/download/3.2"
@@ -93,7 +94,9 @@ class WeightSpec:
         doubt: How much of its maps' uncertainty is error, against the authors' networks.
         second: The network in the package that `best` asks for another opinion; None where the
             two don't look for the same things.
-        judged: Whether that opinion tells how good its maps are; a weaker network's doesn't.
+        judged: Whether that opinion tells how good its corrected maps are; a weaker network's
+            doesn't.
+        refined: Whether the refiner in the package corrects its maps.
     """
 
     name: str
@@ -105,6 +108,7 @@ class WeightSpec:
     doubt: float = 1.0
     second: str | None = "lite"
     judged: bool = True
+    refined: bool = True
 
     @property
     def size(self) -> int | None:
@@ -215,6 +219,7 @@ KNOWN = {
             source=OFFICIAL_SOURCE,
             second=None,
             judged=False,
+            refined=False,
         ),
     )
 }

@@ -1,5 +1,6 @@
 """Which engines a predictor opens for the views of a photo; real ones in test_remover.py."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -184,6 +185,38 @@ def test_the_refiner_runs_where_and_how_the_network_does(
     assert one["engine"] == "torch"
     assert one["precision"] == ("fp32" if precision == "fp32" else "auto")  # it isn't calibrated
     assert (one["size"], one["channels"]) == (320, 6)
+
+
+def test_the_refiner_waits_for_its_network_and_the_other_way_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two at a time take turns on the same cores, half as fast."""
+    running, most = 0, 0
+
+    class Busy(Engine):
+        def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            time.sleep(0.05)
+            running -= 1
+            return super().predict(batch)
+
+    for module in (predictor, refiner):
+        monkeypatch.setattr(
+            module, "open_engine", lambda *_, **__: Busy(320, "fp32", any_size=True)
+        )
+    network = Predictor(NetworkOptions(model="u2netp", offline=True), method=Matting.FAST)
+    threads = [
+        threading.Thread(target=call)
+        for call in [lambda: network.fused_map(PHOTO), lambda: network.refine(PHOTO, MAP, [MAP])]
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
 
 
 def test_networks_are_asked_that_look_for_the_same_things() -> None:

@@ -1,6 +1,7 @@
 """What the refiner is shown, and what it makes of the answer."""
 
 from pathlib import Path
+from threading import Semaphore
 
 import cv2
 import numpy as np
@@ -40,7 +41,7 @@ class Engine:
 def with_answer(monkeypatch: pytest.MonkeyPatch, answer: float) -> tuple[Refiner, Engine]:
     engine = Engine(answer)
     monkeypatch.setattr(refiner, "open_engine", lambda *_, **__: engine)
-    return Refiner(NetworkOptions()), engine
+    return Refiner(NetworkOptions(), Semaphore()), engine
 
 
 def test_it_sees_the_photo_the_usual_map_the_chosen_one_and_their_mean(
@@ -78,7 +79,7 @@ def test_its_answer_is_added_to_what_the_maps_say(
 def test_the_bundled_one_removes_what_the_photo_speaks_against(engine: str) -> None:
     if engine == "openvino":
         pytest.importorskip("openvino")
-    network = Refiner(NetworkOptions(engine=engine, **CPU))
+    network = Refiner(NetworkOptions(engine=engine, **CPU), Semaphore())
     cat = np.asarray(Image.open(Path(__file__).parents[2] / "examples/cat.jpg"))
     usual = usual_map(cat)
     refined = network.refine(cat, usual, [usual])
@@ -101,8 +102,10 @@ def usual_map(photo: NDArray[np.uint8]) -> Map:
 def test_both_engines_agree() -> None:
     pytest.importorskip("openvino")
     photo, map_ = disc_photo(), disc_map()
-    exact = Refiner(NetworkOptions(engine="torch", **CPU)).refine(photo, map_, [map_])
-    other = Refiner(NetworkOptions(engine="openvino", **CPU)).refine(photo, map_, [map_])
+    exact = Refiner(NetworkOptions(engine="torch", **CPU), Semaphore()).refine(photo, map_, [map_])
+    other = Refiner(NetworkOptions(engine="openvino", **CPU), Semaphore()).refine(
+        photo, map_, [map_]
+    )
     np.testing.assert_allclose(other, exact, atol=1e-3)
 
 

@@ -220,7 +220,7 @@ class Predictor:
             return None
         with self._opening_refiner:
             if self._refiner is None:
-                self._refiner = Refiner(self._options)
+                self._refiner = Refiner(self._options, self._turns)
             return self._refiner
 
     def _second_network(self) -> "Predictor | None":

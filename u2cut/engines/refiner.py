@@ -46,11 +46,11 @@ class Refiner:
 
     Args:
         options: Where it runs: as the network whose maps it corrects.
+        turns: Held while it computes: that network's own, for two at a time are slower on a CPU.
     """
 
-    def __init__(self, options: NetworkOptions) -> None:
-        self._options = options
-        self._turn = threading.Lock()
+    def __init__(self, options: NetworkOptions, turns: threading.Semaphore) -> None:
+        self._options, self._turns = options, turns
         opener = ThreadPoolExecutor(1, "u2cut refiner")
         self._opening = opener.submit(self._open)
         opener.shutdown(wait=False)
@@ -87,7 +87,7 @@ class Refiner:
         maps = given(chosen, views)
         batch = np.concatenate([saliency.preprocess(image, SIZE), 2 * maps - 1])[None]
         engine = self._opening.result()
-        with self._turn:
+        with self._turns:
             answer = engine.predict(batch)[0]
         answer = np.clip(answer, _NEARLY, 1 - _NEARLY)
         logits = np.log(answer / (1 - answer)) + kept(maps)

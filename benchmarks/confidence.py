@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from samples import predictors_and_pairs
 
-from u2cut import saliency
+from u2cut import saliency, subject
 from u2cut.datasets.masks import read_pair
 from u2cut.datasets.pairs import Pair
 from u2cut.engines.predictor import Predictor
@@ -49,27 +49,22 @@ def overlap(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
 
 def measure(predictor: Predictor, pair: Pair) -> Row | None:
     frame, truth = read_pair(pair)
-    image, known, subject = frame.for_network, truth != 128, truth > 128
+    image, known, wanted = frame.for_network, truth != 128, truth > 128
     seen = [saliency.to_saliency(m) for m in (predictor.fused_map(image), *predictor.views(image))]
     first, views = seen[0], [view for view in seen if view is not None]
     if first is None:
         return None
 
     def iou(found: Map) -> float:
-        return overlap((saliency.upsample(found, known.shape) > 0.5) & known, subject & known)
+        return overlap((saliency.upsample(found, known.shape) > 0.5) & known, wanted & known)
 
     def doubt(found: Map) -> float:
         return min(saliency.uncertainty(found), 1.0)
 
-    def corrected(chosen: Map, views: list[Map]) -> Map:
-        refined = predictor.refine(image, chosen, views)
-        found = None if refined is None else saliency.to_saliency(refined)
-        return chosen if found is None else found
-
     opinions = [saliency.to_saliency(m) for m in predictor.opinions(image)]
     surest = saliency.surest(views, opinions[0] if opinions else None)
     others = [view for view in seen if view is not surest]
-    one, best = corrected(first, [first]), corrected(surest, views)
+    one, best = (make(image, first, predictor).saliency for make in (subject._fast, subject._best))
     change = saliency._apart(one, [first])
     apart = [saliency._apart(best, some or [None]) for some in (others, opinions)]
     half = zlib.crc32(f"{pair.group}/{pair.stem}".encode()) % 2

@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from samples import predictors_and_pairs
 
-from u2cut import saliency
+from u2cut import saliency, subject
 from u2cut.datasets.masks import read_pair
 from u2cut.datasets.pairs import Pair
 from u2cut.engines.predictor import Predictor
 
 SMALLER = 2  # the view at 256; 1 is the mirrored one, 3 that at 224
-REFINED, CHOSEN_REFINED = 4, 5  # the usual view, and the confirmed one, by the refiner
+FAST, BEST = 4, 5  # what these make of the views, corrected
 
 
 @dataclass
 class Seen:
-    """A photo's views, the usual one first, then what the refiner makes; how good each is."""
+    """A photo's views, the usual one first, then what `fast` and `best` make; how good each is."""
 
     group: str
     maps: list[NDArray[np.float32]]
@@ -39,25 +39,22 @@ def see(predictor: Predictor, pair: Pair) -> Seen | None:
     frame, truth = read_pair(pair)
     image = frame.for_network
     found = [saliency.to_saliency(m) for m in (predictor.fused_map(image), *predictor.views(image))]
-    views = [view for view in found if view is not None]
     if found[0] is None:
         return None
-    known, subject = truth != 128, truth > 128
+    known, wanted = truth != 128, truth > 128
     opinions = [saliency.to_saliency(m) for m in predictor.opinions(image)]
     opinion = opinions[0] if opinions else None
-    for chosen, given in ((found[0], [found[0]]), (saliency.surest(views, opinion), views)):
-        refined = predictor.refine(image, chosen, given)
-        found.append(chosen if refined is None else saliency.to_saliency(refined))
+    found += [make(image, found[0], predictor).saliency for make in (subject._fast, subject._best)]
     seen = Seen(pair.group, [], opinion, [], [], [])
     for number, view in enumerate(found):
         filled = view if view is not None else np.zeros((2, 2), np.float32)
         grown = saliency.upsample(filled, (truth.shape[0], truth.shape[1]))
-        one, two = (grown > 0.5) & known, subject & known
+        one, two = (grown > 0.5) & known, wanted & known
         seen.maps.append(filled)
-        if number < REFINED:
+        if number < FAST:
             seen.doubts.append(saliency.uncertainty(filled))
         seen.iou.append(np.count_nonzero(one & two) / max(1, np.count_nonzero(one | two)))
-        seen.mae.append(float(np.abs(grown - subject)[known].mean()))
+        seen.mae.append(float(np.abs(grown - wanted)[known].mean()))
     return seen
 
 
@@ -70,17 +67,17 @@ def second(seen: Seen, doubt: float, filling: float) -> int:
 
 def confirmed(seen: Seen, weight: float) -> int:
     """The rule of ``best``, with another weight."""
-    agreement = [saliency._agreement(view, seen.opinion) for view in seen.maps[:REFINED]]
+    agreement = [saliency._agreement(view, seen.opinion) for view in seen.maps[:FAST]]
     return int(np.argmin(np.array(seen.doubts) - weight * np.array(agreement)))
 
 
 def rules() -> dict[str, Callable[[Seen], int]]:
     found: dict[str, Callable[[Seen], int]] = {
         "one view": lambda _: 0,
-        "refined": lambda _: REFINED,
-        "confirmed, refined": lambda _: CHOSEN_REFINED,
+        "fast": lambda _: FAST,
+        "best": lambda _: BEST,
         "the surest": lambda seen: int(np.argmin(seen.doubts)),
-        "the best possible": lambda seen: int(np.argmax(seen.iou[:REFINED])),
+        "the best possible": lambda seen: int(np.argmax(seen.iou[:FAST])),
     }
     for weight in (0.1, 0.2, saliency._SECONDED, 0.4, 0.6):
         found[f"confirmed, {weight}"] = lambda seen, w=weight: confirmed(seen, w)  # type: ignore[misc]

@@ -47,8 +47,8 @@ if __name__ == "__main__":
         top += r.height
     sheet.save(ROOT / "docs" / "before-after.jpg", quality=88)
 
-    cat = remover.remove(ROOT / "examples" / "cat.jpg")
-    limits = Image.fromarray(np.hstack([cat.photo.image, cat.composite("#00b140")]))
-    limits.resize((900, 300), Image.Resampling.LANCZOS).save(
+    astronaut = remover.remove(ROOT / "examples" / "astronaut.jpg")
+    limits = Image.fromarray(np.hstack([astronaut.photo.image, astronaut.composite("#00b140")]))
+    limits.resize((800, 400), Image.Resampling.LANCZOS).save(
         ROOT / "docs" / "limits.jpg", quality=85
     )

@@ -13,6 +13,10 @@ from u2cut.subject import Subject, find
 Map = NDArray[np.float32]
 
 
+_FILLING = disc_map()[16:80, 16:80]
+_SMALL = disc_map(64) * (np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 12)
+
+
 def vague() -> Map:
     map_ = 0.25 + 0.5 * disc_map()
     map_[0, 0], map_[48, 48] = 0, 1
@@ -81,6 +85,19 @@ def test_best_has_the_view_corrected_that_it_took() -> None:
     assert [view.shape for view in views] == [(96, 96), (64, 64)]  # not that without a subject
 
 
+@pytest.mark.parametrize(("size", "stays"), [(12, True), (40, False)])
+def test_a_small_part_that_every_view_is_sure_of_stays(size: int, stays: bool) -> None:
+    sure = disc_map()
+    refined, part = sure.copy(), np.s_[48 : 48 + size, 48 : 48 + size]
+    refined[part] = 0.1
+    kept = found(sure, Network(refined=refined), Matting.FAST).saliency[part] > 0.5
+    assert kept.all() if stays else not kept[5:, 5:].any()
+    unsure = sure.copy()
+    unsure[part] = 0.8
+    other = best_of(sure, Network(views=(unsure,), refined=refined))
+    assert not (other.saliency[part] > 0.5).any()
+
+
 def test_only_a_stronger_networks_opinion_tells_how_good_the_corrected_map_is() -> None:
     sure, half = disc_map(), disc_map()
     half[:, 48:] = 0
@@ -97,11 +114,11 @@ def test_only_a_stronger_networks_opinion_tells_how_good_the_corrected_map_is() 
 def test_fast_has_the_first_view_corrected() -> None:
     refined = 0.9 * disc_map(32)
     network = Network(refined=refined)
-    subject = found(vague(), network, Matting.FAST)
+    subject = found(disc_map(), network, Matting.FAST)
     assert np.array_equal(subject.saliency, maps.normalise(refined))
     assert subject.confidence == maps.corrected_confidence(subject.saliency)
     ((chosen, views),) = network.corrected
-    assert np.array_equal(chosen, maps.normalise(vague()))
+    assert np.array_equal(chosen, maps.normalise(disc_map()))
     assert views == [chosen]
     assert network.shapes == []  # no other view
 
@@ -113,8 +130,13 @@ def test_a_subject_that_the_refiner_takes_away_stays(method: Matting) -> None:
     assert np.array_equal(subject.saliency, maps.normalise(disc_map()))
 
 
-_FILLING = disc_map()[16:80, 16:80]
-_SMALL = disc_map(64) * (np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 12)
+def test_fast_has_two_views_corrected_where_the_first_is_unsure() -> None:
+    for second, taken in ((_FILLING, True), (_SMALL, False)):
+        network = Network(views=(second,), refined=0.9 * disc_map())
+        found(vague(), network, Matting.FAST)
+        ((chosen, views),) = network.corrected
+        assert [view.shape for view in views] == [(96, 96), second.shape]
+        assert np.array_equal(chosen, views[taken])
 
 
 @pytest.mark.parametrize(

@@ -199,9 +199,9 @@ class EdgeOptions(Options):
         metadata=option(
             "How the edge is refined to the photo's pixels; best also sees the photo "
             "mirrored and at smaller input sizes, and takes the map that is least uncertain and "
-            "most like that of a second network. Both let a small network correct the map. (Both "
-            "networks are in the package, for --model; with --weights, fast looks a second "
-            "time, at a smaller size, where the first map is unsure.)"
+            "most like that of a second network; fast looks a second time, at a smaller size, "
+            "where the first map is unsure. Both have a small network correct the map. (These "
+            "networks are in the package, for --model, not for --weights.)"
         ),
     )
     zoom: bool | None = field(

@@ -168,8 +168,8 @@ def is_better_view(second: NDArray[np.float32], first: NDArray[np.float32]) -> b
 # Logistic fits of the IoU with the truth; benchmarks/confidence.py.
 _ONE_VIEW: Final = (2.72, -5.18)
 _VIEWS: Final = (3.16, -4.58, -2.70)
-_CORRECTED: Final = (3.06, -6.07)
-_OPINIONS: Final = (3.05, -2.77, -2.67)
+_CORRECTED: Final = (3.06, -6.16)
+_OPINIONS: Final = (3.04, -2.70, -2.72)
 
 
 def confidence(

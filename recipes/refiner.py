@@ -1,14 +1,14 @@
-"""A trial: a small network that corrects a saliency map, given the photo and the map.
+"""The refiner: a small network that corrects a saliency map, given the photo and the map.
 
 python recipes/prepare.py COLLECTED PREPARED
 python recipes/refiner.py maps PREPARED COLLECTED maps/
 python recipes/refiner.py train maps/ refiner.safetensors
 
-The network is `lite` with three more input channels: the usual map, the least uncertain of the
-four views, and their mean (all three the usual map where no other view is seen). Its logits are
-added to 1.4 times those maps: it says by how much they are to be changed. `maps` keeps what u2netp
-and u2net make of photos, close-ups and composites; `train` goes over them. Nothing uses the result
-yet; benchmarks/README.md, "Tried", has its figures. It is judged on recipes/validation.txt.
+The network is `lite` with three more input channels: the usual map, the view that was chosen, and
+the mean of the views (all three the usual map where no other view is seen); `engines.refiner` adds
+its answer to them. `maps` keeps what u2netp and u2net make of photos, close-ups and composites;
+`train` goes over them, and goes on where it was stopped. weights/refiner.md has the figures, on
+recipes/validation.txt.
 """
 
 import argparse

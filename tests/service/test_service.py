@@ -19,6 +19,9 @@ from PIL import Image
 
 from tests.pictures import disc_photo
 from tests.service.conftest import NETWORK, Server
+from u2cut.options import EdgeOptions, Matting, NetworkOptions, OutputOptions, RenderOptions
+from u2cut.service import server
+from u2cut.service.options import ServeOptions
 
 
 @pytest.fixture(scope="module")
@@ -409,3 +412,21 @@ def test_json_is_understood(server: Server, photo: bytes) -> None:
     answer = server.post("/v1.0/removebg", data=json.dumps(body),
                          headers={"Content-Type": "application/json"})  # fmt: skip
     assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("matting", list(Matting))
+def test_what_its_matting_needs_is_opened_before_the_first_request(
+    monkeypatch: pytest.MonkeyPatch, matting: Matting
+) -> None:
+    class Opened(Exception):
+        pass
+
+    def predictor(network: NetworkOptions, *, quiet: bool, method: Matting) -> None:
+        raise Opened(method)
+
+    monkeypatch.setattr(server, "Predictor", predictor)
+    render = RenderOptions(edge=EdgeOptions(matting=matting))
+    options = ServeOptions(port=0)
+    with pytest.raises(Opened) as opened:
+        server.serve(options, NetworkOptions(), render, OutputOptions())
+    assert opened.value.args == (matting,)

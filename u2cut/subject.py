@@ -65,8 +65,8 @@ def find(image: NDArray[np.uint8], fused: Map, network: Network, method: Matting
         image: The photo, RGB (H, W, 3) uint8.
         fused: The network's fused map of it, (S, S) float32 probabilities.
         network: Looks again.
-        method: "none" takes this map; "fast" has it corrected, and "best" does so with the best of
-            all views, after asking another network.
+        method: "none" takes this map; "fast" looks again where it is unsure, "best" takes the
+            best of all views, after asking another network. Both have what they took corrected.
 
     Returns:
         None if there is no subject.

@@ -17,6 +17,7 @@ from u2cut.engines.base import Engine, open_engine
 from u2cut.engines.refiner import Refiner
 from u2cut.errors import DeviceError
 from u2cut.options import Matting, NetworkOptions, Precision, WeightsOptions
+from u2cut.weights import registry
 
 _SMALLER = (0.8, 0.7)  # of the usual input size: 256 and 224 beside 320
 
@@ -220,7 +221,7 @@ class Predictor:
             return None
         with self._opening_refiner:
             if self._refiner is None:
-                self._refiner = Refiner(self._options, self._turns)
+                self._refiner = Refiner(_like(self._options, registry.REFINER), self._turns)
             return self._refiner
 
     def _second_network(self) -> "Predictor | None":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from u2cut import saliency
 from u2cut.engines.base import Engine, open_engine
-from u2cut.options import NetworkOptions, Precision
+from u2cut.options import NetworkOptions
 from u2cut.weights import registry
 
 SIZE: Final = 320  # side of its input, whatever the other network's is
@@ -45,8 +45,9 @@ class Refiner:
     """The network, opened in the background; safe to call from several threads.
 
     Args:
-        options: Where it runs: as the network whose maps it corrects.
-        turns: Held while it computes: that network's own, for two at a time are slower on a CPU.
+        options: Where and how it runs.
+        turns: Held while it computes: those of the network whose maps it corrects, for two at a
+            time are slower on a CPU.
     """
 
     def __init__(self, options: NetworkOptions, turns: threading.Semaphore) -> None:
@@ -56,14 +57,11 @@ class Refiner:
         opener.shutdown(wait=False)
 
     def _open(self) -> Engine:
-        precision = self._options.precision
-        if precision == Precision.INT8:  # is calibrated for one network
-            precision = Precision.AUTO
         return open_engine(
             registry.bundled_path(registry.REFINER),
             engine=self._options.engine,
             device=self._options.device,
-            precision=precision,
+            precision=self._options.precision,
             size=SIZE,
             channels=CHANNELS,
         )

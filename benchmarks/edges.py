@@ -3,10 +3,10 @@
     python benchmarks/edges.py DATA --model u2netp --model u2net [--step 2]
     python benchmarks/edges.py DATA --model u2net --sheets OUT --photos PHOTOS
 
-DATA holds data sets (128 in a mask is unknown). "Sure holes" are the pixels that the map gives
-more than .95 and the truth calls subject, and alpha less than .5, of all that the map gives more
-than .95; "sure ground" is its mirror. With --sheets, PHOTOS are cut out by each network as `u2cut
-remove` does, on white, black, green and a checkerboard, a sheet for each photo.
+DATA holds data sets (128 in a mask is unknown). "Sure holes" are the pixels that the usual map
+gives more than .95 and the truth calls subject, and alpha less than .5, of all that the map gives
+more than .95; "sure ground" is its mirror. With --sheets, PHOTOS are cut out by each network as
+`u2cut remove` does, on white, black, green and a checkerboard, a sheet for each photo.
 """
 
 import argparse
@@ -18,37 +18,40 @@ import numpy as np
 from numpy.typing import NDArray
 from samples import predictors_and_pairs
 
-from u2cut import Remover, matting, saliency
+from u2cut import Remover, matting, saliency, subject
 from u2cut.datasets.masks import read_pair
 from u2cut.datasets.pairs import Pair
-from u2cut.engines.predictor import Predictor
 from u2cut.evaluation.boundary import boundary_f
 from u2cut.matting import Method
+from u2cut.options import Matting
 
 METHODS: tuple[Method, ...] = ("none", "fast", "best")
 _SHEET = 420  # pixels of a tile
 
 
-def measure(predictor: Predictor, pair: Pair) -> dict[str, list[float]]:
-    """IoU, MAE, boundary F, sure holes and sure ground of each method."""
+def measure(network: subject.Network, pair: Pair) -> dict[str, list[float]]:
+    """IoU, MAE, boundary F, sure holes and sure ground of each method, as `remove` does it."""
     frame, truth = read_pair(pair)
-    seen = saliency.to_saliency(predictor.fused_map(frame.for_network))
+    fused = network.fused_map(frame.for_network)
+    seen = saliency.to_saliency(fused)
     if seen is None:
         return {}
-    known, subject = truth != 128, truth > 128
+    known, wanted = truth != 128, truth > 128
     plain = saliency.upsample(seen, (truth.shape[0], truth.shape[1]))
     sure, ground = plain > 0.95, plain < 0.05
     rows = {}
     for method in METHODS:
-        alpha = matting.alpha_matte(frame.image, seen, method)
+        found = subject.find(frame.for_network, fused, network, Matting(method))
+        assert found is not None
+        alpha = matting.alpha_matte(frame.image, found.saliency, method)
         opaque = alpha > 0.5
-        both, either = opaque & subject & known, (opaque | subject) & known
+        both, either = opaque & wanted & known, (opaque | wanted) & known
         rows[method] = [
             np.count_nonzero(both) / max(1, np.count_nonzero(either)),
-            float(np.abs(alpha - subject)[known].mean()),
-            boundary_f(opaque.astype(np.uint8), subject.astype(np.uint8)),
-            100 * np.count_nonzero(sure & subject & known & (alpha < 0.5)) / max(1, sure.sum()),
-            100 * np.count_nonzero(ground & ~subject & known & opaque) / max(1, ground.sum()),
+            float(np.abs(alpha - wanted)[known].mean()),
+            boundary_f(opaque.astype(np.uint8), wanted.astype(np.uint8)),
+            100 * np.count_nonzero(sure & wanted & known & (alpha < 0.5)) / max(1, sure.sum()),
+            100 * np.count_nonzero(ground & ~wanted & known & opaque) / max(1, ground.sum()),
         ]
     return rows
 
